@@ -1,0 +1,47 @@
+PY := .venv/bin/python
+# Test processes. Two servers' worth of work each: more processes than cores only slow one another down.
+WORKERS ?= 2
+BENCHMARKS ?= ledger
+FAULTS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help setup services demo test test-all check bench faults gpu format
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv and install everything, at the versions in constraints.txt
+	@scripts/setup
+
+services: setup # see that PostgreSQL, Redis and Chromium can be had; not a target one runs by hand
+	@$(PY) scripts/services.py ensure
+
+demo: setup ## the main job: serve embedded, tune examples/digits.yaml, print the best configuration
+	@$(PY) examples/demo.py
+
+test: setup services check ## check, then every test but the slow ones, with real PostgreSQL, Redis and Chromium
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu" --ignore=tests/architecture
+
+test-all: setup services check ## check, then every test but those for a GPU
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not gpu" --ignore=tests/architecture
+
+check: setup ## ruff, mypy strict, import contracts, and the house rules in tests/architecture
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q tests/architecture
+
+bench: setup ## each benchmark in turn (BENCHMARKS="ledger ..."): what is promised, measured beside its peers
+	@for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name --json || exit 1; done
+
+faults: setup ## FAULTS=n random faults, the invariants checked after each (not built yet)
+	@echo "make faults FAULTS=$(FAULTS): the fault harness is not built yet; nothing was tested." >&2; exit 1
+
+gpu: setup ## the tests that need a CUDA device
+	@$(PY) -c 'import torch; raise SystemExit(0 if torch.cuda.is_available() else "make gpu: PyTorch finds no CUDA device here; nothing was tested.")'
+	$(PY) -m pytest -m gpu
+
+format: setup ## put the code into the house format and apply ruff's safe fixes
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .

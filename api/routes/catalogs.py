@@ -1,0 +1,69 @@
+"""What can be asked for: optimizers, schedules, objectives, strategies; and who is there to run it."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from api.deps import Given
+from api.errors import documented
+from models.workers import list_workers
+from optim.catalog import OPTIMIZERS, SCHEDULES
+from search.clock import utc_now
+from search.objectives import RECIPES
+from search.schema import PRUNINGS, STRATEGIES
+
+router = APIRouter(tags=["catalogs"])
+
+
+class Catalog(BaseModel):
+    """A whole catalog: it has one page."""
+
+    data: list[dict[str, Any]]
+    next: None = None
+
+
+@router.get("/optimizers", responses=documented(304))
+def get_optimizers() -> Catalog:
+    """List the optimizers with their options, defaults, valid and recommended ranges."""
+    return Catalog(data=[asdict(info) for info in OPTIMIZERS.values()])
+
+
+@router.get("/schedules", responses=documented(304))
+def get_schedules() -> Catalog:
+    """List the learning-rate schedules with their options."""
+    return Catalog(data=[asdict(info) for info in SCHEDULES.values()])
+
+
+@router.get("/objectives", responses=documented(304))
+def get_objectives() -> Catalog:
+    """List the recipes with their data sets, networks and metrics."""
+    return Catalog(data=[asdict(recipe) for recipe in RECIPES.values()])
+
+
+@router.get("/strategies", responses=documented(304))
+def get_strategies() -> Catalog:
+    """List the search strategies, and the ways to prune, with the fields each takes."""
+    kinds = (("strategy", STRATEGIES), ("pruning", PRUNINGS))
+    return Catalog(
+        data=[
+            {
+                "name": name,
+                "kind": kind,
+                "title": " ".join((model.__doc__ or "").split()),
+                "fields": model.model_json_schema()["properties"],
+            }
+            for kind, table in kinds
+            for name, model in table.items()
+        ]
+    )
+
+
+@router.get("/workers", responses=documented(304))
+def get_workers(given: Given) -> Catalog:
+    """List the workers that gave a sign of life lately."""
+    since = utc_now() - timedelta(seconds=given.worker_seconds)
+    rows = given.database.read(lambda connection: list_workers(connection, since=since))
+    return Catalog(data=[dict(row._mapping) for row in rows])  # noqa: SLF001  the public name of a row's columns

@@ -1,0 +1,89 @@
+"""How studies look."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from models.ids import show_study
+from search.records import StudyView
+
+
+class ProgressOut(BaseModel):
+    """The counters of a study."""
+
+    allocated: int
+    finished: int
+    running: int
+    budget: int
+
+
+class BestOut(BaseModel):
+    """The best completed trial in short: its number and the optimized metric's value."""
+
+    number: int
+    value: float
+
+
+class StudyOut(BaseModel):
+    """One study."""
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    labels: dict[str, str]
+    queue: str
+    seed: int
+    progress: ProgressOut
+    counts: dict[str, int]
+    parallelism: int | None
+    seconds: float | None
+    best: BestOut | None
+    seq: int
+    definition: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StudyPage(BaseModel):
+    """A page of studies, the newest first."""
+
+    data: list[StudyOut]
+    next: str | None
+
+
+def study_out(view: StudyView) -> StudyOut:
+    """Show a study."""
+    record = view.record
+    progress = record.progress
+    return StudyOut(
+        id=show_study(record.id),
+        name=record.name,
+        state=record.state,
+        reason=record.reason,
+        labels=dict(record.labels),
+        queue=record.queue,
+        seed=record.seed,
+        progress=ProgressOut(
+            allocated=progress.allocated, finished=progress.finished, running=progress.running, budget=progress.budget
+        ),
+        counts=dict(view.counts),
+        parallelism=record.parallelism,
+        seconds=record.seconds,
+        best=_best(view),
+        seq=record.seq,
+        definition=record.definition.model_dump(mode="json"),
+        created_at=record.created_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+    )
+
+
+def _best(view: StudyView) -> BestOut | None:
+    values: Mapping[str, float] | None = view.best.values if view.best is not None else None
+    if view.best is None or values is None:
+        return None
+    return BestOut(number=view.best.number, value=values[view.record.definition.objective_metric.name])

@@ -1,0 +1,87 @@
+"""How trials look."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from models.ids import show_study, show_trial
+from search.records import Measurement, TrialRecord
+
+
+class TrialOut(BaseModel):
+    """One trial. `params` is null for the moment between its reservation and its suggestion."""
+
+    id: str
+    study_id: str
+    number: int
+    state: str
+    params: dict[str, Any] | None
+    values: dict[str, float] | None
+    attempt: int
+    origin: str
+    why: dict[str, Any]
+    reason: str | None
+    seq: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TrialPage(BaseModel):
+    """A page of trials. With `fields`, each holds those alone."""
+
+    data: list[dict[str, Any]]
+    next: str | None
+
+
+class MeasurementOut(BaseModel):
+    """What a trial reported at one step."""
+
+    step: int
+    values: dict[str, float]
+
+
+class MeasurementPage(BaseModel):
+    """A trial's measurements by step."""
+
+    data: list[MeasurementOut]
+    next: str | None
+
+
+class BestTrialOut(BaseModel):
+    """The best completed trial of a study."""
+
+    trial: TrialOut
+    params: dict[str, Any]
+    values: dict[str, float]
+
+
+def trial_out(record: TrialRecord) -> TrialOut:
+    """Show a trial."""
+    return TrialOut(
+        id=show_trial(record.study_id, record.number),
+        study_id=show_study(record.study_id),
+        number=record.number,
+        state=record.state,
+        params=dict(record.params) if record.params is not None else None,
+        values=dict(record.values) if record.values is not None else None,
+        attempt=record.attempt,
+        origin=record.origin,
+        why=dict(record.why),
+        reason=record.reason,
+        seq=record.seq,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+    )
+
+
+def measurement_out(record: Measurement) -> MeasurementOut:
+    """Show a measurement."""
+    return MeasurementOut(step=record.step, values=dict(record.values))
+
+
+def best_out(record: TrialRecord) -> BestTrialOut:
+    """Show the best trial, its parameters and values once more at hand."""
+    return BestTrialOut(trial=trial_out(record), params=dict(record.params or {}), values=dict(record.values or {}))

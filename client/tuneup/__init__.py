@@ -1,0 +1,7 @@
+"""The client of a tuneup service: create studies, wait for them, read what they found."""
+
+from tuneup import errors
+from tuneup.client import Client
+from tuneup.study import Study
+
+__all__ = ["Client", "Study", "errors"]

@@ -1,0 +1,231 @@
+"""The `tuneup` command.
+
+Exit codes: 0 completed, 1 error (a study that failed or was cancelled, an unreachable service), 2 bad study or bad
+usage, 5 time spent, 130 interrupted. Results go to standard output, everything else to standard error.
+"""
+
+import time
+from enum import StrEnum
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from typer.core import TyperGroup
+
+from tuneup import server
+from tuneup.client import Client
+from tuneup.durations import parse_duration
+from tuneup.errors import BadStudy, TimedOut, TuneupError, UnreadableStudy
+from tuneup.output import (
+    STUDY_COLUMNS,
+    TRIAL_COLUMNS,
+    print_best,
+    print_error,
+    print_json,
+    print_rows,
+    print_study,
+    say,
+    study_row,
+    trial_row,
+)
+from tuneup.shapes import TRIAL_STATES
+from tuneup.watch import BAD_STUDY, ERROR, INTERRUPTED, TIME_SPENT, Handover, hand_over, watch
+
+EXIT_CODES: tuple[tuple[type[TuneupError], int], ...] = (
+    (BadStudy, BAD_STUDY),
+    (UnreadableStudy, BAD_STUDY),
+    (TimedOut, TIME_SPENT),
+    (TuneupError, ERROR),
+)
+
+
+class Commands(TyperGroup):
+    """The one place where errors become a message and an exit code."""
+
+    def invoke(self, ctx: object) -> object:
+        try:
+            return super().invoke(cast("typer.Context", ctx))
+        except TuneupError as error:
+            print_error(error)
+            raise typer.Exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind))) from error
+        except KeyboardInterrupt as error:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tuneup {version('tuneup')}")
+        raise typer.Exit
+
+
+TrialState = StrEnum("TrialState", {state: state for state in TRIAL_STATES})  # type: ignore[misc]  # built from the one list
+Queue = StrEnum("Queue", ["cpu", "gpu"])
+
+StudyId = Annotated[str, typer.Argument(metavar="ID", help="The study's id.")]
+Url = Annotated[str | None, typer.Option(help="Address of the service (TUNEUP_URL, else http://127.0.0.1:8000).")]
+Key = Annotated[str | None, typer.Option("--api-key", help="Key of the service; better set as TUNEUP_API_KEY.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Show at most this many.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")]
+
+app = typer.Typer(
+    cls=Commands,
+    help="Tune hyperparameters: start a service, hand it studies, read the best configuration.",
+    epilog="Exit codes: 0 completed, 1 error, 2 bad study or usage, 5 time spent, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study definition, YAML or JSON.")],
+    *,
+    as_json: AsJson = False,
+    timeout: Annotated[
+        float | None, typer.Option(parser=_duration, metavar="DURATION", help="Wait this long: 90s, 30m, 2h.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the best parameters and values here, as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a picture of the history here, as SVG.")] = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Create a study, show its progress, and print the best configuration.
+
+    Ctrl-C and the end of the time leave the study running.
+    """
+    ends = None if timeout is None else time.monotonic() + timeout
+    wanted = Handover(as_json=as_json, output=output, picture=picture)
+    wanted.require_writable()
+    with Client(url, api_key=api_key) as client:
+        created = client.create_study(study)
+        say(f"study {created.id} ({created.name}) on {client.url}")
+        code = watch(created, ends=ends)
+        if code != INTERRUPTED:
+            handed = hand_over(created, wanted=wanted)
+            code = code or handed
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
+    """Show how far a study is."""
+    with Client(url, api_key=api_key) as client:
+        study = client.get_study(study_id)
+    if as_json:
+        print_json(study.data)
+    else:
+        print_study(study.data)
+
+
+@app.command()
+def best(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
+    """Show a study's best completed trial."""
+    with Client(url, api_key=api_key) as client:
+        found = client.get_study(study_id).best()
+    if as_json:
+        print_json(found)
+    else:
+        print_best(found)
+
+
+@app.command()
+def trials(
+    study_id: StudyId,
+    *,
+    state: Annotated[TrialState | None, typer.Option(help="Only trials in this state.")] = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """List a study's trials."""
+    with Client(url, api_key=api_key) as client:
+        found = list(islice(client.get_study(study_id).trials(state=state), limit))
+    if as_json:
+        print_json({"data": found})
+    else:
+        print_rows(TRIAL_COLUMNS, map(trial_row, found))
+
+
+@app.command()
+def cancel(study_id: StudyId, *, url: Url = None, api_key: Key = None) -> None:
+    """End a study: nothing more is started, and what runs is stopped."""
+    with Client(url, api_key=api_key) as client:
+        study = client.get_study(study_id).cancel()
+    say(f"study {study.id} is {study.state}")
+
+
+@app.command()
+def studies(*, limit: Limit = None, as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
+    """List the studies of a service."""
+    with Client(url, api_key=api_key) as client:
+        found = [study.data for study in islice(client.studies(), limit)]
+    if as_json:
+        print_json({"data": found})
+    else:
+        print_rows(STUDY_COLUMNS, map(study_row, found))
+
+
+@app.command()
+def serve(
+    *,
+    port: Port = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the database and the logs.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Run everything on this machine: API, database, broker and workers, on loopback and without keys."""
+    server.start("serve", port=port, data=data, workers=workers)
+
+
+@app.command()
+def api(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback only with a key.")] = None,
+    port: Port = None,
+) -> None:
+    """Run the API server; its database and broker are named by the environment."""
+    server.require_key_beyond_loopback(host)
+    server.start("api", host=host, port=port)
+
+
+@app.command()
+def worker(
+    *,
+    queue: Annotated[Queue | None, typer.Option(help="The queue whose trials to run.")] = None,
+    workers: Workers = None,
+    gpus: Annotated[str | None, typer.Option(metavar="all|0,1,...", help="GPUs to use, one process for each.")] = None,
+) -> None:
+    """Run workers that train trials of a queue."""
+    server.start("worker", queue=queue, workers=workers, gpus=gpus)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the current schema."""
+    server.start("migrate")
+
+
+def main() -> None:
+    app(prog_name="tuneup")

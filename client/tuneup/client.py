@@ -1,0 +1,78 @@
+"""The service, as seen from Python."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, cast
+from uuid import uuid4
+
+import httpx2
+
+from tuneup import environment
+from tuneup.definition import Definition, read_definition
+from tuneup.problems import CREATION_KINDS, json_object
+from tuneup.shapes import StudyData
+from tuneup.study import PAGE_SIZE, Study, study_path
+from tuneup.wire import RETRIES, Wire
+
+
+class Client:
+    """A connection to one tuneup service.
+
+    `url` and `api_key` come from TUNEUP_URL and TUNEUP_API_KEY where they are not given. `transport` replaces the
+    network (an application in this process, a fake); `retries` bounds the repetitions of a request without an answer.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        retries: int = RETRIES,
+    ) -> None:
+        self._wire = Wire(
+            url=url or environment.service_url(),
+            api_key=api_key or environment.api_key(),
+            transport=transport,
+            retries=retries,
+        )
+
+    @property
+    def url(self) -> str:
+        return self._wire.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def create_study(self, definition: Definition, *, idempotency_key: str | None = None) -> Study:
+        """Create a study from a mapping, a path, or YAML text, and return it; it is running already.
+
+        The same `idempotency_key` with the same definition gives the same study, however often it is sent; without
+        one, a key is drawn, so that the retries of this call create one study.
+        Raises UnreadableStudy or BadStudy, with every fault.
+        """
+        response = self._wire.send(
+            "POST",
+            "/studies",
+            body=read_definition(definition),
+            key=idempotency_key or str(uuid4()),
+            kinds=CREATION_KINDS,
+        )
+        return Study(self._wire, cast("StudyData", json_object(response)))
+
+    def get_study(self, study_id: str) -> Study:
+        """Return a study by its id; raises NotFound."""
+        return Study(self._wire, cast("StudyData", self._wire.get(study_path(study_id))))
+
+    def studies(self, *, state: str | None = None) -> Iterator[Study]:
+        """Yield the service's studies, page after page."""
+        params = {"limit": str(PAGE_SIZE)} | ({"state": state} if state else {})
+        return (Study(self._wire, cast("StudyData", item)) for item in self._wire.pages("/studies", params=params))

@@ -1,0 +1,149 @@
+"""What the command line prints. Text from the service is data: it is never read as markup or terminal control."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tuneup.durations import format_duration
+from tuneup.errors import TuneupError
+from tuneup.shapes import BestData, StudyData, TrialData
+
+TRIAL_COLUMNS = ("number", "state", "values", "params", "reason")
+STUDY_COLUMNS = ("id", "name", "state", "finished", "best", "created")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it stands: no markup, no emoji codes, no guessed highlights."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def printable(value: object) -> str:
+    """Return text without control characters: an escape sequence in a study's name must not reach the terminal."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def say(message: str) -> None:
+    """Print a line for people to standard error; standard output is for results alone."""
+    console(stderr=True).print(Text(printable(message)))
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value, and nothing else, to standard output."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_error(error: TuneupError) -> None:
+    """Print an error, and each of its faults on a line of its own with its path."""
+    say(f"error: {error}")
+    for fault in getattr(error, "faults", ()):
+        say(f"  {fault}")
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to a terminal, and tab-separated lines with a header elsewhere."""
+    screen = console()
+    if not screen.is_terminal:
+        for row in (columns, *rows):
+            typer.echo("\t".join(printable(cell) for cell in row))
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    screen.print(table, soft_wrap=False)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print `name  value` lines, the values under each other."""
+    lines = [(printable(name), printable(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, value in lines:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def number(value: Any) -> str:  # noqa: ANN401  (a parameter or metric value)
+    """Write a value for people: floats with five significant digits, all else as it is."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def assignments(values: dict[str, Any] | None) -> str:
+    """Write `lr=0.01 momentum=0.9`."""
+    return " ".join(f"{name}={number(value)}" for name, value in (values or {}).items())
+
+
+def metric_name(study: StudyData) -> str:
+    """Return the name of the metric that `best` speaks of: the first optimized one of the definition."""
+    metrics = study["definition"].get("metrics") or [{}]
+    optimized = [metric for metric in metrics if metric.get("role", "optimize") == "optimize"]
+    return str((optimized or metrics)[0].get("name", "value"))
+
+
+def best_so_far(study: StudyData) -> str:
+    best = study["best"]
+    return f"best {metric_name(study)} {number(best['value'])} (trial {best['number']})" if best else "no result yet"
+
+
+def summary(study: StudyData) -> str:
+    """Write how far a study is, on one line: `12/40 finished, 3 running, 15 allocated, best val_loss 0.08 (trial 7)`."""
+    progress = study["progress"]
+    budget = "" if progress["budget"] is None else f"/{progress['budget']}"
+    state = "" if study["state"] == "running" else f"{study['state']}, "
+    return (
+        f"{state}{progress['finished']}{budget} finished, {progress['running']} running, "
+        f"{progress['allocated']} allocated, {best_so_far(study)}"
+    )
+
+
+def print_study(study: StudyData) -> None:
+    """Print a study's state, a line for each fact that is known."""
+    counts = ", ".join(f"{count} {state}" for state, count in study["counts"].items() if count)
+    facts = [
+        ("study", study["id"]),
+        ("name", study["name"]),
+        ("state", study["state"]),
+        ("reason", study["reason"] or ""),
+        ("progress", summary(study)),
+        ("trials", counts),
+        ("time", format_duration(study["seconds"] or 0.0)),
+        ("created", study["created_at"]),
+    ]
+    print_pairs((name, value) for name, value in facts if value)
+
+
+def print_best(best: BestData) -> None:
+    """Print the best trial: its number, values, and parameters."""
+    print_pairs(
+        [("trial", str(best["trial"]["number"]))]
+        + [(name, number(value)) for name, value in best["values"].items()]
+        + [(name, number(value)) for name, value in best["params"].items()]
+    )
+
+
+def trial_row(trial: TrialData) -> tuple[str, ...]:
+    return (
+        str(trial["number"]),
+        trial["state"],
+        assignments(trial["values"]),
+        assignments(trial["params"]),
+        trial["reason"] or "",
+    )
+
+
+def study_row(study: StudyData) -> tuple[str, ...]:
+    progress = study["progress"]
+    budget = "" if progress["budget"] is None else f"/{progress['budget']}"
+    return (
+        study["id"],
+        study["name"],
+        study["state"],
+        f"{progress['finished']}{budget}",
+        best_so_far(study) if study["best"] else "",
+        study["created_at"],
+    )

@@ -1,0 +1,76 @@
+"""The JSON that the service answers with, as types. A service may send more fields than are named here."""
+
+from typing import Any, TypeAlias, TypedDict
+
+Json: TypeAlias = dict[str, Any]
+Params: TypeAlias = dict[str, float | int | str | bool | None]
+Values: TypeAlias = dict[str, float]
+
+FINAL_STATES = ("completed", "cancelled", "failed")
+TRIAL_STATES = ("queued", "running", "completed", "pruned", "diverged", "failed", "cancelled")
+STUDY_STATES = ("running", "paused", *FINAL_STATES)
+
+
+class ProgressData(TypedDict):
+    """Trials by count; `budget` is null while a study has none."""
+
+    allocated: int
+    finished: int
+    running: int
+    budget: int | None
+
+
+class BestSoFar(TypedDict):
+    """The best completed trial: its number and its value of the optimized metric."""
+
+    number: int
+    value: float
+
+
+class StudyData(TypedDict):
+    """A study. `seconds` counts from its first claim, without pauses; times are RFC 3339 text."""
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    labels: dict[str, str]
+    queue: str
+    definition: Json
+    seed: int
+    progress: ProgressData
+    counts: dict[str, int]
+    parallelism: int | None
+    seconds: float
+    seq: int
+    best: BestSoFar | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class TrialData(TypedDict):
+    """A trial. A parameter whose condition does not hold is absent from `params`."""
+
+    id: str
+    study_id: str
+    number: int
+    state: str
+    params: Params
+    values: Values | None
+    attempt: int
+    origin: str
+    why: str | None
+    reason: str | None
+    seq: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class BestData(TypedDict):
+    """The best completed trial, with its parameters and values beside it."""
+
+    trial: TrialData
+    params: Params
+    values: Values

@@ -1,0 +1,129 @@
+"""A study on the service, as last seen."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Self, cast
+from urllib.parse import quote
+from uuid import uuid4
+
+from tuneup.errors import TimedOut, Unreachable
+from tuneup.problems import json_object
+from tuneup.shapes import FINAL_STATES, BestData, ProgressData, StudyData, TrialData
+from tuneup.wire import Wire
+
+PAGE_SIZE = 200
+
+
+def study_path(study_id: str) -> str:
+    return f"/studies/{quote(study_id, safe='')}"
+
+
+class Study:
+    """One study. Its properties say how it was when last fetched; `refresh` and `wait` fetch it again."""
+
+    def __init__(self, wire: Wire, data: StudyData) -> None:
+        self._wire = wire
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"<Study {self.id} {self.name!r} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        return self.data["id"]
+
+    @property
+    def name(self) -> str:
+        return self.data["name"]
+
+    @property
+    def state(self) -> str:
+        return self.data["state"]
+
+    @property
+    def progress(self) -> ProgressData:
+        return self.data["progress"]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the study is completed, cancelled or failed."""
+        return self.state in FINAL_STATES
+
+    def refresh(self, *, deadline: float | None = None) -> Self:
+        """Fetch the study again; `deadline` (time.monotonic) ends the retries early."""
+        self.data = cast("StudyData", self._wire.get(study_path(self.id), deadline=deadline))
+        return self
+
+    def wait(
+        self,
+        *,
+        timeout: float | None = None,
+        poll: float = 1.0,
+        on_progress: Callable[["Study"], None] | None = None,
+        patience: float = 120.0,
+    ) -> Self:
+        """Return once the study has ended, in whatever state; a paused one is waited for.
+
+        `timeout`, `poll` (between two looks) and `patience` are seconds. `on_progress` gets the study after each look.
+        Raises TimedOut when `timeout` is spent, and Unreachable when the service was gone for `patience`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        last_seen = time.monotonic()
+        while True:
+            try:
+                self.refresh(deadline=deadline)
+            except Unreachable:
+                # The service may be restarting, and the study outlives that.
+                if time.monotonic() - last_seen > patience:
+                    raise
+            else:
+                last_seen = time.monotonic()
+                if on_progress is not None:
+                    on_progress(self)
+                if self.ended:
+                    return self
+            self._rest(poll, deadline=deadline)
+
+    def _rest(self, poll: float, *, deadline: float | None) -> None:
+        remaining = poll if deadline is None else deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimedOut(f"study {self.id} has not ended in the time given; it goes on running")
+        time.sleep(min(poll, remaining))
+
+    def best(self) -> BestData:
+        """Return the best completed trial; raises NotFound until one has completed."""
+        return cast("BestData", self._wire.get(f"{study_path(self.id)}/best"))
+
+    def trials(self, *, state: str | None = None, since: int | None = None) -> Iterator[TrialData]:
+        """Yield the study's trials, page after page; `since` gives those that changed after that `seq`."""
+        params = {"limit": str(PAGE_SIZE)}
+        if state is not None:
+            params["state"] = state
+        if since is not None:
+            params["since"] = str(since)
+        return (cast("TrialData", item) for item in self._wire.pages(f"{study_path(self.id)}/trials", params=params))
+
+    def cancel(self) -> Self:
+        """End the study: nothing more is started, and what runs is stopped."""
+        return self._act("cancel")
+
+    def pause(self) -> Self:
+        """Start no more trials; what runs goes on."""
+        return self._act("pause")
+
+    def resume(self) -> Self:
+        """Start trials again after a pause."""
+        return self._act("resume")
+
+    def delete(self) -> None:
+        """Delete the study with all its trials."""
+        self._wire.send("DELETE", study_path(self.id))
+
+    def picture(self) -> bytes:
+        """Return a picture of the study's history, as SVG."""
+        return self._wire.send("GET", f"{study_path(self.id)}/history.svg").content
+
+    def _act(self, verb: str) -> Self:
+        response = self._wire.send("POST", f"{study_path(self.id)}:{verb}", key=str(uuid4()))
+        self.data = cast("StudyData", json_object(response))
+        return self

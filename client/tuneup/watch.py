@@ -1,0 +1,93 @@
+"""`tuneup run` after the study was accepted: watch it, then hand over what it found."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneup.errors import NotFound, TimedOut
+from tuneup.files import require_writable, write_atomically
+from tuneup.output import print_best, print_json, say, summary
+from tuneup.progress import showing
+from tuneup.shapes import BestData
+from tuneup.study import Study
+
+COMPLETED, ERROR, BAD_STUDY, TIME_SPENT, INTERRUPTED = 0, 1, 2, 5, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """How the result is wanted: as JSON on standard output, in a file, with a picture."""
+
+    as_json: bool
+    output: Path | None
+    picture: Path | None
+
+    def require_writable(self) -> None:
+        """Raise TuneupError where a wanted file could not be written."""
+        for path in (self.output, self.picture):
+            if path is not None:
+                require_writable(path)
+
+
+def watch(study: Study, *, ends: float | None) -> int:
+    """Wait for the study, showing its progress, until it ends or `ends` (time.monotonic) comes. Returns the exit code.
+
+    Ctrl-C and the end of the time leave the study running, and say how to look at it again.
+    """
+    timeout = None if ends is None else max(0.0, ends - time.monotonic())
+    try:
+        with showing(study.name) as show:
+            study.wait(timeout=timeout, on_progress=show)
+    except KeyboardInterrupt:
+        say(f"study {study.id} goes on running; {_look_again(study)}")
+        return INTERRUPTED
+    except TimedOut:
+        say(f"time is spent: {summary(study.data)}; the study goes on running; {_look_again(study)}")
+        return TIME_SPENT
+    if study.state == "completed":
+        return COMPLETED
+    say(f"study {study.id} {study.state}" + (f": {study.data['reason']}" if study.data["reason"] else ""))
+    return ERROR
+
+
+def hand_over(study: Study, *, wanted: Handover) -> int:
+    """Print the best trial so far, and write the files that are wanted. Returns the exit code.
+
+    Raises TuneupError where a file cannot be written or the picture cannot be had.
+    """
+    best = find_best(study)
+    if wanted.as_json:
+        print_json({"study": study.data, "best": best})
+    elif best is not None:
+        print_best(best)
+    if wanted.output is not None and best is not None:
+        write_atomically(wanted.output, _output(study, best))
+    if wanted.picture is not None:
+        write_atomically(wanted.picture, study.picture())
+    if wanted.output is not None and best is None:
+        say(f"{wanted.output} was not written: no trial of study {study.id} has completed")
+        return ERROR
+    return COMPLETED
+
+
+def find_best(study: Study) -> BestData | None:
+    """Return the best completed trial, or None while there is none."""
+    try:
+        return study.best()
+    except NotFound:
+        return None
+
+
+def _output(study: Study, best: BestData) -> bytes:
+    found = {
+        "study": {"id": study.id, "name": study.name, "state": study.state},
+        "trial": best["trial"]["number"],
+        "params": best["params"],
+        "values": best["values"],
+    }
+    return (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _look_again(study: Study) -> str:
+    return f"look again with `tuneup status {study.id}`, end it with `tuneup cancel {study.id}`"

@@ -1,0 +1,235 @@
+"""Claiming: take numbers, trials, attempts and leases in one transaction, up to a worker's capacity."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy.types import JSON, BigInteger, Integer, Text
+
+from models.leases import lock_leases
+from models.ledger import Change, lock_study, out_of_time, record, update_study
+from models.rowsets import Columns, pack, rowset
+from models.states import AttemptState, StudyState, TrialState
+from models.tables import Attempt, Lease, Study, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A trial that this worker now holds. `draw` is set while its parameters are still to be suggested."""
+
+    study_id: int
+    number: int
+    attempt: int
+    token: str
+    draw: int | None
+    params: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a claim may take from one study: trials to run again, and fresh (number, draw) pairs."""
+
+    study: Row[Any]
+    again: Sequence[Row[Any]]
+    numbers: range
+    draws: range
+
+
+def candidates(connection: Connection, *, queue: str, limit: int = 8) -> list[int]:
+    """List studies that may have work for `queue`, the least served first. Takes no lock: a claim looks again."""
+    query = (
+        select(Study.id)
+        .where(
+            Study.state == StudyState.RUNNING,
+            Study.queue == queue,
+            Study.closing.is_(None),
+            Study.running + Study.finished < Study.budget,
+            or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
+        )
+        .order_by(Study.running, Study.allocated, Study.id)
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def reserve(connection: Connection, study_id: int, *, capacity: int, now: datetime) -> Reservation | None:
+    """Lock the study and say what can be taken now; None when nothing can.
+
+    Budget, parallelism, pause and cancel are all read under the lock, so none can be passed. A grid's budget is never
+    larger than the grid, so its draws end with it.
+    """
+    study = lock_study(connection, study_id)
+    if study is None or study.state != StudyState.RUNNING or study.closing is not None or out_of_time(study, now):
+        return None
+    slots = capacity if study.parallelism is None else min(capacity, study.parallelism - study.running)
+    if slots <= 0:
+        return None
+    waiting = study.allocated - study.finished - study.running
+    again = _waiting(connection, study_id, slots, now) if waiting > 0 else []
+    fresh = min(slots - len(again), study.budget - study.allocated)
+    if fresh + len(again) <= 0:
+        return None
+    return Reservation(
+        study=study,
+        again=again,
+        numbers=range(study.allocated, study.allocated + fresh),
+        draws=range(study.drawn, study.drawn + fresh),
+    )
+
+
+def _waiting(connection: Connection, study_id: int, limit: int, now: datetime) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(Trial.number, Trial.attempt, Trial.draw, Trial.params, Trial.started_at)
+        .where(
+            Trial.study_id == study_id,
+            Trial.state == TrialState.QUEUED,
+            or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
+        )
+        .order_by(Trial.number)
+        .limit(limit)
+        .with_for_update()
+    ).all()
+
+
+def take(
+    connection: Connection,
+    reservation: Reservation,
+    points: Sequence[Mapping[str, Any]],
+    *,
+    worker: str,
+    now: datetime,
+) -> list[Claimed]:
+    """Write the claim. `points` has one mapping for each fresh number: origin, params, grid_index, dedupe_key, why."""
+    study = reservation.study
+    claimed = [_claimed(study.id, row.number, row.attempt + 1, row.draw, row.params) for row in reservation.again]
+    claimed += [
+        _claimed(study.id, number, 1, draw, point["params"])
+        for number, draw, point in zip(reservation.numbers, reservation.draws, points, strict=True)
+    ]
+    changes = [
+        Change(
+            target=TrialState.RUNNING,
+            number=claim.number,
+            attempt=claim.attempt,
+            source=TrialState.QUEUED if claim.attempt > 1 else None,
+        )
+        for claim in claimed
+    ]
+    seqs = record(connection, study, changes, now)
+    _run_again(connection, reservation, seqs, now)
+    _insert_fresh(connection, reservation, points, seqs, now)
+    _grant(connection, claimed, worker, now)
+    counters = {
+        "allocated": study.allocated + len(reservation.numbers),
+        "drawn": study.drawn + len(reservation.draws),
+        "running": study.running + len(claimed),
+        "seq": study.seq + len(changes),
+        "started_at": study.started_at or now,
+    }
+    update_study(connection, study, counters)
+    return claimed
+
+
+def _claimed(study_id: int, number: int, attempt: int, draw: int, params: Mapping[str, Any] | None) -> Claimed:
+    return Claimed(
+        study_id=study_id,
+        number=number,
+        attempt=attempt,
+        token=secrets.token_hex(16),
+        draw=draw if params is None else None,
+        params=params,
+    )
+
+
+def _run_again(connection: Connection, reservation: Reservation, seqs: Mapping[int, int], now: datetime) -> None:
+    for row in reservation.again:
+        connection.execute(
+            update(Trial)
+            .where(
+                Trial.study_id == reservation.study.id,
+                Trial.number == row.number,
+                Trial.state == TrialState.QUEUED,
+            )
+            .values(
+                state=TrialState.RUNNING,
+                attempt=row.attempt + 1,
+                seq=seqs[row.number],
+                started_at=row.started_at or now,
+                next_run_at=None,
+            )
+        )
+
+
+def _insert_fresh(
+    connection: Connection,
+    reservation: Reservation,
+    points: Sequence[Mapping[str, Any]],
+    seqs: Mapping[int, int],
+    now: datetime,
+) -> None:
+    study = reservation.study
+    rows = [
+        {
+            "study_id": study.id,
+            "number": number,
+            "state": TrialState.RUNNING,
+            "queue": study.queue,
+            "draw": draw,
+            "attempt": 1,
+            "seq": seqs[number],
+            "created_at": now,
+            "started_at": now,
+            **point,
+        }
+        for number, draw, point in zip(reservation.numbers, reservation.draws, points, strict=True)
+    ]
+    if rows:
+        connection.execute(insert(Trial).returning(Trial.number), rows)
+
+
+def _grant(connection: Connection, claimed: Sequence[Claimed], worker: str, now: datetime) -> None:
+    keys = [{"study_id": claim.study_id, "number": claim.number, "attempt": claim.attempt} for claim in claimed]
+    attempts = [{**key, "worker": worker, "state": AttemptState.RUNNING, "started_at": now} for key in keys]
+    connection.execute(insert(Attempt).returning(Attempt.number), attempts)
+    leases = [{**key, "worker": worker, "token": claim.token} for key, claim in zip(keys, claimed, strict=True)]
+    connection.execute(insert(Lease).returning(Lease.number), leases)
+
+
+def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> list[Claimed]:
+    """Give reserved trials of a locked study their parameters, fenced by their tokens; return those that still hold.
+
+    Each trial's seq moves on, so that snapshots of other workers see the pending point.
+    """
+    held = {row.token for row in lock_leases(connection, [claim.token for claim, _ in points])}
+    live = [(claim, point) for claim, point in points if claim.token in held]
+    if not live:
+        return []
+    columns: Columns = {
+        "number": Integer(),
+        "params": JSON(),
+        "origin": Text(),
+        "why": JSON(),
+        "dedupe_key": Text(),
+        "seq": BigInteger(),
+    }
+    given = rowset(connection.dialect.name, columns)
+    rows = [
+        {"number": claim.number, "seq": study.seq + offset, **point} for offset, (claim, point) in enumerate(live, 1)
+    ]
+    connection.execute(
+        update(Trial)
+        .where(Trial.study_id == bindparam("study"), Trial.number == given.c.number, Trial.params.is_(None))
+        .values({name: given.c[name] for name in columns if name != "number"}),
+        {"study": study.id, "rows": pack(rows)},
+    )
+    update_study(connection, study, {"seq": study.seq + len(live)})
+    return [claim for claim, _ in live]
+
+
+def taken_keys(connection: Connection, study_id: int, keys: Sequence[str]) -> set[str]:
+    """Say which dedupe keys are in use. Under the study's lock the answer stays true."""
+    query = select(Trial.dedupe_key).where(Trial.study_id == study_id, Trial.dedupe_key.in_(keys))
+    return {key for key in connection.scalars(query) if key is not None}

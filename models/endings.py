@@ -1,0 +1,334 @@
+"""Ending attempts: finish, release, loss and cancellation, each in one transaction under the study's lock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
+from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
+
+from models.leases import lock_leases, stops
+from models.ledger import Change, lock_study, out_of_time, record, study_move, update_study
+from models.rowsets import Columns, pack, rowset
+from models.states import FINAL_TRIAL_STATES, AttemptState, StudyState, TrialState
+from models.tables import Attempt, Lease, Study, Trial
+
+LIVE_STUDY = frozenset({StudyState.RUNNING, StudyState.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one attempt ended, as its worker says. `target` is the state its trial moves to (queued: run it again)."""
+
+    number: int
+    attempt: int
+    token: str
+    target: TrialState
+    values: Mapping[str, float] | None = None
+    score: float | None = None
+    reason: str | None = None
+    error: str | None = None
+    attempt_state: AttemptState = AttemptState.ENDED
+    next_run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What became of a batch of endings: numbers accepted now, accepted before, and refused as stale."""
+
+    accepted: tuple[int, ...]
+    repeated: tuple[int, ...]
+    stale: tuple[int, ...]
+
+
+def end(
+    connection: Connection,
+    study_id: int,
+    endings: Sequence[Ending],
+    *,
+    now: datetime,
+    prunes: bool = False,
+    max_failed: int | None = None,
+) -> Verdicts:
+    """End attempts of one study, fenced by their tokens; the study ends with its last trial.
+
+    A trial against which a stop decision stands is recorded as pruned, although it completed.
+    """
+    study = lock_study(connection, study_id)
+    if study is None:
+        return Verdicts((), (), tuple(ending.number for ending in endings))
+    held = {row.token for row in lock_leases(connection, [ending.token for ending in endings])}
+    live = [ending for ending in endings if ending.token in held]
+    if study.state not in LIVE_STUDY or study.closing is not None:
+        live = [_not_again(ending, study.closing or study.state) for ending in live]
+    if prunes:
+        live = _obey(connection, study_id, live)
+    if live:
+        _move(connection, study, live, now, max_failed)
+    gone = [ending for ending in endings if ending.token not in held]
+    repeated = _repeated(connection, study_id, gone)
+    return Verdicts(
+        accepted=tuple(ending.number for ending in live),
+        repeated=tuple(sorted(repeated)),
+        stale=tuple(ending.number for ending in gone if ending.number not in repeated),
+    )
+
+
+def _not_again(ending: Ending, why: str) -> Ending:
+    """A study that takes no more trials takes no attempt back either."""
+    if ending.target is not TrialState.QUEUED:
+        return ending
+    return replace(ending, target=TrialState.CANCELLED, reason=why)
+
+
+def _obey(connection: Connection, study_id: int, endings: Sequence[Ending]) -> list[Ending]:
+    completed = [(study_id, ending.number) for ending in endings if ending.target is TrialState.COMPLETED]
+    decided = stops(connection, completed)
+    return [
+        replace(ending, target=TrialState.PRUNED, reason=decided[study_id, ending.number])
+        if (study_id, ending.number) in decided
+        else ending
+        for ending in endings
+    ]
+
+
+def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> set[int]:
+    """Find those whose very result stands already: a reply was lost, and the worker says it again."""
+    if not gone:
+        return set()
+    by_number = {ending.number: ending for ending in gone}
+    query = select(Trial.number, Trial.attempt, Trial.state, Trial.values).where(
+        Trial.study_id == study_id, Trial.number.in_(list(by_number))
+    )
+    return {row.number for row in connection.execute(query) if _same(row, by_number[row.number])}
+
+
+def _same(row: Row[Any], ending: Ending) -> bool:
+    state = TrialState.COMPLETED if row.state == TrialState.PRUNED else row.state
+    target = TrialState.COMPLETED if ending.target is TrialState.PRUNED else ending.target
+    return bool(row.attempt == ending.attempt and state == target and row.values == ending.values)
+
+
+_TRIAL_COLUMNS: Columns = {
+    "number": Integer(),
+    "target": Text(),
+    "values": JSON(),
+    "score": Double(),
+    "reason": Text(),
+    "seq": BigInteger(),
+}
+
+
+def _move(
+    connection: Connection, study: Row[Any], endings: Sequence[Ending], now: datetime, max_failed: int | None
+) -> None:
+    """Write the endings and what follows from them for the study: counters, events, perhaps its own end."""
+    final = [ending for ending in endings if ending.target in FINAL_TRIAL_STATES]
+    changes = [
+        Change(
+            target=ending.target,
+            number=ending.number,
+            attempt=ending.attempt,
+            source=TrialState.RUNNING,
+            reason=ending.reason,
+        )
+        for ending in endings
+    ]
+    counters = {"running": study.running - len(endings), "finished": study.finished + len(final)}
+    closing = _study_end(connection, study, endings, counters, max_failed)
+    values: dict[str, Any] = {}
+    if closing is not None:
+        values = study_move(study, closing[0], now, reason=closing[1])
+        changes.append(Change(target=closing[0], source=study.state, reason=closing[1]))
+    seqs = record(connection, study, changes, now)
+    write_trials(connection, study.id, endings, seqs, now)
+    _close_attempts(connection, study.id, endings, now)
+    update_study(connection, study, {**counters, **values, "seq": study.seq + len(changes)})
+    if closing is not None and counters["finished"] + counters["running"] < study.allocated:
+        _cancel_rest(connection, study.id, closing[1] or closing[0], now)
+
+
+def _cancel_rest(connection: Connection, study_id: int, reason: str, now: datetime) -> None:
+    study = lock_study(connection, study_id)
+    if study is not None:
+        cancel_waiting(connection, study, reason=reason, now=now)
+
+
+def write_trials(
+    connection: Connection, study_id: int, endings: Sequence[Ending], seqs: Mapping[int, int], now: datetime
+) -> None:
+    """Move running trials to where their endings say, all in one statement for each of the two kinds."""
+    given = rowset(connection.dialect.name, _TRIAL_COLUMNS)
+    rows = [
+        {
+            "number": ending.number,
+            "target": ending.target,
+            "values": dict(ending.values) if ending.values is not None else None,
+            "score": ending.score,
+            "reason": ending.reason,
+            "seq": seqs[ending.number],
+        }
+        for ending in endings
+        if ending.target in FINAL_TRIAL_STATES
+    ]
+    if rows:
+        statement = (
+            update(Trial)
+            .where(
+                Trial.study_id == bindparam("study"),
+                Trial.number == given.c.number,
+                Trial.state == TrialState.RUNNING,
+            )
+            .values(
+                state=given.c.target,
+                values=given.c["values"],
+                score=given.c.score,
+                reason=given.c.reason,
+                seq=given.c.seq,
+                finished_at=bindparam("now"),
+            )
+        )
+        connection.execute(statement, {"study": study_id, "now": now, "rows": pack(rows)})
+    for ending in endings:
+        if ending.target is TrialState.QUEUED:
+            connection.execute(
+                update(Trial)
+                .where(Trial.study_id == study_id, Trial.number == ending.number, Trial.state == TrialState.RUNNING)
+                .values(
+                    state=TrialState.QUEUED,
+                    seq=seqs[ending.number],
+                    reason=ending.reason,
+                    next_run_at=ending.next_run_at,
+                )
+            )
+
+
+def _close_attempts(connection: Connection, study_id: int, endings: Sequence[Ending], now: datetime) -> None:
+    given = rowset(
+        connection.dialect.name,
+        {"number": Integer(), "attempt": Integer(), "state": Text(), "reason": Text(), "error": Text()},
+    )
+    statement = (
+        update(Attempt)
+        .where(
+            Attempt.study_id == bindparam("study"),
+            Attempt.number == given.c.number,
+            Attempt.attempt == given.c.attempt,
+        )
+        .values(
+            state=given.c.state,
+            reason=func.substr(given.c.reason, 1, 64),
+            error=given.c.error,
+            finished_at=bindparam("now"),
+        )
+    )
+    rows = [
+        {
+            "number": ending.number,
+            "attempt": ending.attempt,
+            "state": ending.attempt_state,
+            "reason": ending.reason,
+            "error": ending.error,
+        }
+        for ending in endings
+    ]
+    connection.execute(statement, {"study": study_id, "now": now, "rows": pack(rows)})
+    connection.execute(delete(Lease).where(Lease.token.in_([ending.token for ending in endings])))
+
+
+def _study_end(
+    connection: Connection,
+    study: Row[Any],
+    endings: Sequence[Ending],
+    counters: Mapping[str, int],
+    max_failed: int | None,
+) -> tuple[StudyState, str | None] | None:
+    """Decide whether these endings end the study too, and how."""
+    if study.state not in LIVE_STUDY:
+        return None
+    spent = study.allocated == study.budget or study.closing is not None
+    if not spent or counters["finished"] < study.allocated:
+        return _broken(connection, study, endings, max_failed)
+    targets = {ending.target for ending in endings}
+    if TrialState.COMPLETED in targets or has_completed(connection, study.id):
+        return StudyState.COMPLETED, study.closing
+    return StudyState.FAILED, "no trial completed"
+
+
+def _broken(
+    connection: Connection, study: Row[Any], endings: Sequence[Ending], max_failed: int | None
+) -> tuple[StudyState, str] | None:
+    now_failed = sum(ending.target is TrialState.FAILED for ending in endings)
+    if max_failed is None or not now_failed:
+        return None
+    query = select(func.count()).where(Trial.study_id == study.id, Trial.state == TrialState.FAILED)
+    failed = connection.execute(query).scalar_one() + now_failed
+    return (
+        (StudyState.FAILED, f"{failed} trials failed, more than max_failed={max_failed}")
+        if failed > max_failed
+        else None
+    )
+
+
+def has_completed(connection: Connection, study_id: int) -> bool:
+    """Say whether any trial of the study has completed."""
+    query = select(exists().where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED))
+    return bool(connection.execute(query).scalar_one())
+
+
+def cancel_waiting(
+    connection: Connection, study: Row[Any], *, reason: str, now: datetime, move: StudyState | None = None
+) -> None:
+    """Cancel every queued trial of a locked study and, with `move`, end the study itself, all in this transaction."""
+    query = (
+        select(Trial.number, Trial.attempt)
+        .where(Trial.study_id == study.id, Trial.state == TrialState.QUEUED)
+        .order_by(Trial.number)
+        .with_for_update()
+    )
+    waiting = connection.execute(query).all()
+    changes = [
+        Change(TrialState.CANCELLED, number=row.number, attempt=row.attempt, source=TrialState.QUEUED, reason=reason)
+        for row in waiting
+    ]
+    values: dict[str, Any] = {"finished": study.finished + len(waiting)}
+    if move is not None:
+        values |= study_move(study, move, now, reason=reason)
+        changes.append(Change(target=move, source=study.state, reason=reason))
+    seqs = record(connection, study, changes, now)
+    given = rowset(connection.dialect.name, {"number": Integer(), "seq": BigInteger()})
+    if waiting:
+        connection.execute(
+            update(Trial)
+            .where(Trial.study_id == bindparam("study"), Trial.number == given.c.number)
+            .values(state=TrialState.CANCELLED, seq=given.c.seq, reason=bindparam("why"), finished_at=bindparam("now")),
+            {
+                "study": study.id,
+                "now": now,
+                "why": reason,
+                "rows": pack([{"number": number, "seq": seq} for number, seq in seqs.items()]),
+            },
+        )
+    update_study(connection, study, {**values, "seq": study.seq + len(changes)})
+
+
+def close(connection: Connection, study: Row[Any], *, reason: str, now: datetime) -> None:
+    """Start no more trials of a locked study: what waits is cancelled, and the study ends with its last running trial."""
+    if study.running > 0:
+        cancel_waiting(connection, study, reason=reason, now=now)
+        connection.execute(update(Study).where(Study.id == study.id).values(closing=reason))
+        return
+    completed = has_completed(connection, study.id)
+    cancel_waiting(
+        connection, study, reason=reason, now=now, move=StudyState.COMPLETED if completed else StudyState.FAILED
+    )
+
+
+def close_if_spent(connection: Connection, study_id: int, now: datetime) -> None:
+    """Close a running study whose seconds are spent."""
+    study = lock_study(connection, study_id)
+    if study is None or study.state != StudyState.RUNNING or study.closing is not None:
+        return
+    if out_of_time(study, now):
+        close(connection, study, reason="budget", now=now)

@@ -1,0 +1,134 @@
+"""Connections and transactions: the only place that commits.
+
+A unit of work is a function of a connection. `write` runs it in one transaction and commits before it returns;
+when the database says "again" (serialization failure, deadlock, lock or busy timeout, lost connection) the whole
+unit runs again, so a unit must be idempotent: it may have been committed although its reply was lost.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# Those above this package name connections and rows in their signatures, but speak no SQL.
+__all__ = ["Connection", "Database", "Row", "Unavailable"]
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+# Serialization failure, deadlock, lock not available; then the classes of lost connections and of a server going down.
+_AGAIN_STATES = frozenset({"40001", "40P01", "55P03"})
+_AGAIN_CLASSES = ("08", "57P")
+_BUSY_MILLISECONDS = 10_000
+_PAUSE_CAP = 1.0
+
+_POSTGRES_OPTIONS = (
+    "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000 -c timezone=UTC"
+)
+
+
+class Unavailable(Exception):
+    """The database did not answer in time, or kept asking to try again."""
+
+
+class Database:
+    """An engine and the two ways to use it: `read(work)` and `write(work)`."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, patience: float = 10.0) -> None:
+        """Connect lazily to `url` (`postgresql+psycopg://...` or `sqlite:///file`); retry for `patience` seconds."""
+        self.engine = _engine(url, pool_size)
+        self.patience = patience
+
+    @property
+    def dialect(self) -> str:
+        """`postgresql` or `sqlite`."""
+        return self.engine.dialect.name
+
+    def read(self, work: Work[T]) -> T:
+        """Run `work` in a transaction that writes nothing. Raise Unavailable when the database stays away."""
+        return self._retry(lambda: self._run(work, {"tuneup_mode": "DEFERRED"}))
+
+    def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run `work` in one transaction and commit it before returning; with `durable` off the commit need not be on disk.
+
+        Raise Unavailable when the database stays away; whatever `work` raises rolls it back and is raised.
+        """
+        return self._retry(lambda: self._run(work, {"tuneup_mode": "IMMEDIATE", "tuneup_durable": durable}))
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def _run(self, work: Work[T], options: dict[str, Any]) -> T:
+        with self.engine.connect() as connection:
+            connection.execution_options(**options)
+            with connection.begin():
+                return work(connection)
+
+    def _retry(self, attempt: Callable[[], T]) -> T:
+        deadline = time.monotonic() + self.patience
+        pause = 0.01
+        while True:
+            try:
+                return attempt()
+            except PoolTimeout as error:
+                raise Unavailable("every database connection is in use; try again shortly") from error
+            except DBAPIError as error:
+                if not _again(error):
+                    raise
+                if time.monotonic() + pause > deadline:
+                    raise Unavailable(f"the database is not available: {error.orig}") from error
+            time.sleep(random.uniform(0, pause))
+            pause = min(2 * pause, _PAUSE_CAP)
+
+
+def _again(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in _AGAIN_STATES or state.startswith(_AGAIN_CLASSES)
+    if isinstance(error, OperationalError | InterfaceError):
+        message = str(error.orig)
+        # psycopg gives no SQLSTATE when it could not connect at all; SQLite never gives one.
+        return "locked" in message or "connection" in message or "busy" in message
+    return False
+
+
+def _engine(url: str, pool_size: int) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, pool_timeout=5)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=5,
+        connect_args={"options": _POSTGRES_OPTIONS, "connect_timeout": 5},
+    )
+    event.listen(engine, "begin", _begin_postgres)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  the driver's own class
+    """Take transactions into our own hands and make commits durable; readers never block behind a writer."""
+    del record
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MILLISECONDS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer can fail at once as busy; so writers say it at the start.
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('tuneup_mode', 'IMMEDIATE')}")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if not connection.get_execution_options().get("tuneup_durable", True):
+        connection.execute(text("SET LOCAL synchronous_commit = off"))

@@ -1,0 +1,118 @@
+"""Studies: create, read, change, delete, and the counts shown with them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select
+
+from models.ledger import Change, record, update_study
+from models.states import StudyState, TrialState
+from models.tables import Event, Project, Study, Trial
+
+DEFAULT_PROJECT = "default"
+
+
+def ensure_project(connection: Connection, name: str, now: datetime) -> int:
+    """Return the id of the project of that name; make it if there is none."""
+    query = select(Project.id).where(Project.name == name)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is not None:
+        return found
+    made = insert(Project).values(name=name, created_at=now).returning(Project.id)
+    return connection.execute(made).scalar_one()
+
+
+def insert_study(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Store a new study, running, with its first event."""
+    connection.execute(insert(Study).values(state=StudyState.RUNNING, seq=1, **row))
+    connection.execute(insert(Event).values(study_id=row["id"], seq=1, target=StudyState.RUNNING, at=row["created_at"]))
+
+
+def find_study(connection: Connection, project_id: int, study_id: int) -> Row[Any] | None:
+    """Read one study of a project; None for another project's."""
+    query = select(Study.__table__).where(Study.id == study_id, Study.project_id == project_id)
+    return connection.execute(query).one_or_none()
+
+
+def list_studies(
+    connection: Connection,
+    project_id: int,
+    *,
+    limit: int,
+    state: str | None = None,
+    before: tuple[datetime, int] | None = None,
+) -> Sequence[Row[Any]]:
+    """List a project's studies, the newest first; `before` is (created_at, id) of the last one already seen."""
+    query = select(Study.__table__).where(Study.project_id == project_id)
+    if state is not None:
+        query = query.where(Study.state == state)
+    if before is not None:
+        at, study_id = before
+        query = query.where(or_(Study.created_at < at, and_(Study.created_at == at, Study.id < study_id)))
+    return connection.execute(query.order_by(Study.created_at.desc(), Study.id.desc()).limit(limit)).all()
+
+
+def change_study(
+    connection: Connection, study: Row[Any], values: Mapping[str, Any], now: datetime, *, event: str | None = None
+) -> None:
+    """Change columns of a locked study; `event` names its new state where that changes."""
+    changes = [Change(target=event, source=study.state, reason=values.get("reason"))] if event is not None else []
+    record(connection, study, changes, now)
+    update_study(connection, study, {**values, "seq": study.seq + max(1, len(changes))})
+
+
+def delete_study(connection: Connection, study_id: int) -> None:
+    """Remove a study with everything that hangs on it."""
+    connection.execute(delete(Study).where(Study.id == study_id))
+
+
+def count_states(connection: Connection, study_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Count each study's trials by state."""
+    query = (
+        select(Trial.study_id, Trial.state, func.count().label("trials"))
+        .where(Trial.study_id.in_(study_ids))
+        .group_by(Trial.study_id, Trial.state)
+    )
+    counts: dict[int, dict[str, int]] = {study_id: {} for study_id in study_ids}
+    for row in connection.execute(query):
+        counts[row.study_id][row.state] = row.trials
+    return counts
+
+
+def best_trials(connection: Connection, study_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """Return each study's best completed trial (lowest score, then lowest number); none for those without."""
+    ranked = (
+        select(
+            Trial.__table__,
+            func.row_number().over(partition_by=Trial.study_id, order_by=(Trial.score, Trial.number)).label("place"),
+        )
+        .where(Trial.study_id.in_(study_ids), Trial.state == TrialState.COMPLETED, Trial.score.is_not(None))
+        .subquery()
+    )
+    return {row.study_id: row for row in connection.execute(select(ranked).where(ranked.c.place == 1))}
+
+
+def running_with_seconds(connection: Connection) -> list[int]:
+    """List the studies whose clock must be watched."""
+    query = select(Study.id).where(
+        Study.seconds.is_not(None), Study.state == StudyState.RUNNING, Study.closing.is_(None)
+    )
+    return list(connection.scalars(query))
+
+
+def queues_with_work(connection: Connection, now: datetime) -> list[str]:
+    """List the queues of which some running study may have a trial to start now."""
+    fresh = Study.allocated < Study.budget
+    waiting = exists().where(
+        Trial.study_id == Study.id,
+        Trial.state == TrialState.QUEUED,
+        or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
+    )
+    query = select(Study.queue).where(
+        Study.state == StudyState.RUNNING,
+        Study.closing.is_(None),
+        or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
+        or_(fresh, waiting),
+    )
+    return list(connection.scalars(query.distinct()))

@@ -1,0 +1,101 @@
+"""Reading trials: pages, deltas, one, its measurements and attempts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, desc, func, or_, select
+
+from models.tables import Attempt, Measurement, Study, Trial
+
+# Past every finite score, so that trials without one sort behind those that have one.
+_NO_SCORE = 1.7976931348623157e308
+_SCORE: ColumnElement[float] = func.coalesce(Trial.score, _NO_SCORE)
+
+# What the public sort words order by, and whether downwards. The trial's number settles ties.
+SORTS: dict[str, tuple[Any, bool]] = {
+    "number": (Trial.number, False),
+    "-number": (Trial.number, True),
+    "best": (_SCORE, False),
+    "-best": (_SCORE, True),
+    "seq": (Trial.seq, False),
+}
+
+
+def find_trial(connection: Connection, project_id: int, study_id: int, number: int) -> Row[Any] | None:
+    """Read one trial of a project; None for another project's."""
+    query = (
+        select(Trial.__table__)
+        .join(Study, Study.id == Trial.study_id)
+        .where(Study.project_id == project_id, Trial.study_id == study_id, Trial.number == number)
+    )
+    return connection.execute(query).one_or_none()
+
+
+def list_trials(
+    connection: Connection,
+    study_id: int,
+    *,
+    limit: int,
+    sort: str = "number",
+    states: Sequence[str] = (),
+    since: int | None = None,
+    after: tuple[float, int] | None = None,
+) -> Sequence[Row[Any]]:
+    """List a page of a study's trials; `after` is (sort value, number) of the last one already seen.
+
+    `since` keeps the trials whose last change has a higher seq.
+    """
+    key, down = SORTS[sort]
+    query = select(Trial.__table__, key.label("sort_key")).where(Trial.study_id == study_id)
+    if states:
+        query = query.where(Trial.state.in_(states))
+    if since is not None:
+        query = query.where(Trial.seq > since)
+    if after is not None:
+        query = _past(query, key, down, after)
+    order = (desc(key), Trial.number.desc()) if down else (key, Trial.number)
+    return connection.execute(query.order_by(*order).limit(limit)).all()
+
+
+def _past(query: Select[Any], key: Any, down: bool, after: tuple[float, int]) -> Select[Any]:  # noqa: ANN401  a column
+    value, number = after
+    if down:
+        return query.where(or_(key < value, and_(key == value, Trial.number < number)))
+    return query.where(or_(key > value, and_(key == value, Trial.number > number)))
+
+
+def changed_trials(connection: Connection, study_id: int, since: int) -> Sequence[Row[Any]]:
+    """Return every trial whose last change has a higher seq than `since`, in that order."""
+    query = select(Trial.__table__).where(Trial.study_id == study_id, Trial.seq > since).order_by(Trial.seq)
+    return connection.execute(query).all()
+
+
+def scores(connection: Connection, study_id: int) -> list[Row[int, str, float | None]]:
+    """Return (number, state, score) of every finished trial with a score, by number."""
+    query = (
+        select(Trial.number, Trial.state, Trial.score)
+        .where(Trial.study_id == study_id, Trial.score.is_not(None))
+        .order_by(Trial.number)
+    )
+    return list(connection.execute(query))
+
+
+def list_measurements(connection: Connection, study_id: int, number: int) -> list[Row[Any, Any]]:
+    """Return (step, values) of a trial by step: at each step the latest attempt's."""
+    latest = (
+        select(
+            Measurement.step,
+            Measurement.values,
+            func.row_number().over(partition_by=Measurement.step, order_by=Measurement.attempt.desc()).label("place"),
+        )
+        .where(Measurement.study_id == study_id, Measurement.number == number)
+        .subquery()
+    )
+    query = select(latest.c.step, latest.c["values"]).where(latest.c.place == 1).order_by(latest.c.step)
+    return list(connection.execute(query))
+
+
+def list_attempts(connection: Connection, study_id: int, number: int) -> Sequence[Row[Any]]:
+    """Return the attempts of a trial, the first one first."""
+    query = select(Attempt.__table__).where(Attempt.study_id == study_id, Attempt.number == number)
+    return connection.execute(query.order_by(Attempt.attempt)).all()

@@ -1,0 +1,52 @@
+"""Workers that said they are there, and the leases a reaper watches."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from models.leases import insert_new
+from models.tables import Lease, Worker
+
+
+def greet(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Store or renew a worker's row."""
+    if not insert_new(connection, Worker, [row], Worker.id):
+        connection.execute(
+            update(Worker)
+            .where(Worker.id == row["id"])
+            .values(seen_at=row["seen_at"], stopped_at=row.get("stopped_at"))
+        )
+
+
+def part(connection: Connection, worker: str, now: datetime) -> None:
+    """Mark a worker as gone on purpose."""
+    connection.execute(update(Worker).where(Worker.id == worker).values(stopped_at=now, seen_at=now))
+
+
+def list_workers(connection: Connection, *, since: datetime) -> Sequence[Row[Any]]:
+    """List the workers seen since then and not parted, by id."""
+    query = select(Worker.__table__).where(Worker.seen_at >= since, Worker.stopped_at.is_(None)).order_by(Worker.id)
+    return connection.execute(query).all()
+
+
+def forget_workers(connection: Connection, *, before: datetime) -> None:
+    """Remove the rows of workers not seen since `before`."""
+    connection.execute(delete(Worker).where(Worker.seen_at < before))
+
+
+def all_leases(connection: Connection) -> Sequence[Row[Any]]:
+    """Return every lease: (study_id, number, attempt, token, worker, beat)."""
+    return connection.execute(select(Lease.__table__)).all()
+
+
+def unmoved(connection: Connection, tokens: Mapping[str, int]) -> list[Row[Any]]:
+    """Of these leases (token -> beat last seen) return, locked, those whose counter has not moved since."""
+    query = (
+        select(Lease.__table__)
+        .where(Lease.token.in_(list(tokens)))
+        .order_by(Lease.study_id, Lease.number)
+        .with_for_update()
+    )
+    return [row for row in connection.execute(query) if row.beat == tokens[row.token]]

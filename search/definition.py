@@ -1,0 +1,137 @@
+"""Read a study definition: the one way from a JSON value to a `StudyDefinition`.
+
+`parse_study` finds every fault at once, in four passes that do not hide each other's findings: what no stored value may
+hold (`hygiene`), the shape of each part (`structure`), each part's contradictions with itself (`parameters`), and what the
+parts say about each other and about the catalogs (`checks`).
+
+Decisions where a definition leaves room:
+- `low == high` is allowed; it fixes a value, for instance under a condition.
+- A grid's budget is its number of points; a smaller `budget.trials` takes the first points in the seed's order, a larger
+  one is lowered to that number.
+- `search.seed` stays null here; whoever creates the study draws one and records it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.checks import Parts, cross_faults
+from search.errors import Fault, InvalidStudy
+from search.examples import EXAMPLE_STUDIES
+from search.hygiene import beneath, clean, join
+from search.objectives import RECIPES
+from search.schema import FIXABLE, STRATEGIES, Budget, ClassifierObjective, GridSearch, StudyDefinition
+from search.space import count_grid
+from search.structure import METRIC, NETWORK, SHAPES, read, read_parameter
+
+__all__ = ["EXAMPLE_STUDIES", "StudyDefinition", "parse_study"]
+
+_MOST_FAULTS = 1000
+
+
+def parse_study(raw: object) -> StudyDefinition:
+    """Return the definition with its defaults filled in. Raise InvalidStudy with every fault, by field path."""
+    value, unclean = clean(raw)
+    if not isinstance(value, Mapping):
+        raise InvalidStudy(unclean or [Fault("", "a study must be an object")])
+    reader = _Reader(value)
+    roots = frozenset(fault.path for fault in unclean)
+    faults = unclean + [fault for fault in reader.faults() if not beneath(fault.path, roots)]
+    if faults:
+        raise InvalidStudy(list(dict.fromkeys(faults))[:_MOST_FAULTS])
+    return _filled(StudyDefinition(**reader.parts))
+
+
+def _filled(definition: StudyDefinition) -> StudyDefinition:
+    if not isinstance(definition.search, GridSearch):
+        return definition
+    points, asked = count_grid(definition.space), definition.budget.trials
+    trials = points if asked is None else min(asked, points)
+    return definition.model_copy(update={"budget": Budget(trials=trials, seconds=definition.budget.seconds)})
+
+
+class _Reader:
+    """Reads the parts of one definition, and keeps those that could be read."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.parts: dict[str, Any] = {}
+        self._faults: list[Fault] = []
+
+    def faults(self) -> list[Fault]:
+        valid = StudyDefinition.model_fields
+        for name in self.raw:
+            if name not in valid:
+                self._faults.append(Fault(join("", name), f"there is no such field; valid are {', '.join(valid)}"))
+        for name, field in valid.items():
+            if field.is_required() and name not in self.raw:
+                self._faults.append(Fault(name, "is required"))
+        for name, shape in SHAPES.items():
+            if name not in self.raw:
+                continue
+            reading = read(shape, self.raw[name], name)
+            self._faults += reading.faults
+            self.parts[name] = reading.value
+        cross = cross_faults(Parts(**self._space(), **self._metrics(), **self._objective(), **self._search()))
+        return self._faults + cross
+
+    def _space(self) -> dict[str, Any]:
+        raw = self.raw.get("space", {})
+        if not isinstance(raw, Mapping):
+            self._faults.append(Fault("space", "must be an object: parameters by name"))
+            return {}
+        if not raw and "space" in self.raw:
+            self._faults.append(Fault("space", "must name at least one parameter"))
+        readings = {name: read_parameter(raw[name], join("space", name)) for name in sorted(raw)}
+        self._faults += [fault for reading in readings.values() for fault in reading.faults]
+        space = {name: reading.value for name, reading in readings.items() if reading.value is not None}
+        self.parts["space"] = space
+        return {"space": space, "faulty": frozenset(name for name, reading in readings.items() if reading.faults)}
+
+    def _metrics(self) -> dict[str, Any]:
+        raw = self.raw.get("metrics", [])
+        if not isinstance(raw, list):
+            self._faults.append(Fault("metrics", "must be a list"))
+            return {}
+        if not raw and "metrics" in self.raw:
+            self._faults.append(Fault("metrics", "must not be empty"))
+        readings = [read(METRIC, item, join("metrics", index)) for index, item in enumerate(raw)]
+        self._faults += [fault for reading in readings for fault in reading.faults]
+        metrics = tuple(reading.value for reading in readings)
+        self.parts["metrics"] = metrics
+        given = {index: _text(item, "name") for index, item in enumerate(raw)}
+        optimized = None
+        if metrics and None not in metrics:
+            optimized = tuple(metric.name for metric in metrics if metric.role == "optimize")
+        return {"metric_names": {index: name for index, name in given.items() if name}, "optimized": optimized}
+
+    def _objective(self) -> dict[str, Any]:
+        """Take what the objective says field by field, so that one bad field does not hide the others' faults."""
+        raw = self.raw.get("objective")
+        recipe = RECIPES.get(_text(raw, "recipe") or "")
+        if recipe is None or not isinstance(raw, Mapping):
+            return {}
+        bad = frozenset(fault.path for fault in self._faults)
+        named = ClassifierObjective.model_fields.keys() - FIXABLE
+        return {
+            "recipe": recipe,
+            "data": _text(raw, "data"),
+            "network": read(NETWORK, raw.get("network"), "").value,
+            "fixed": {
+                name: value
+                for name, value in raw.items()
+                if name not in named and value is not None and join("objective", name) not in bad
+            },
+        }
+
+    def _search(self) -> dict[str, Any]:
+        strategy = _text(self.raw.get("search"), "strategy")
+        budget = self.raw.get("budget", {})
+        return {
+            "strategy": strategy if strategy in STRATEGIES else None,
+            "has_trials": not isinstance(budget, Mapping) or budget.get("trials") is not None,
+        }
+
+
+def _text(raw: object, name: str) -> str | None:
+    value = raw.get(name) if isinstance(raw, Mapping) else None
+    return value if isinstance(value, str) else None

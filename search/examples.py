@@ -1,0 +1,83 @@
+"""Whole studies, as posted: for the API's documentation, the guides and the tests."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+DIGITS_MLP: dict[str, Any] = {
+    "name": "digits-mlp",
+    "objective": {
+        "recipe": "classifier",
+        "data": "digits",
+        "network": {"kind": "mlp", "hidden": [64]},
+        "epochs": 20,
+    },
+    "metrics": [{"name": "val_loss", "goal": "minimize"}],
+    "space": {
+        "optimizer": {"type": "categorical", "choices": ["sgd", "momentum", "nesterov", "adam"]},
+        "lr": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log"},
+        "warmup": {"type": "float", "low": 0.0, "high": 0.3},
+        "momentum": {
+            "type": "float",
+            "low": 0.5,
+            "high": 0.999,
+            "scale": "reverse_log",
+            "when": {"optimizer": ["momentum", "nesterov"]},
+        },
+        "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+    },
+    "search": {"strategy": "bayesian", "seed": 1},
+    "pruning": {"kind": "asha", "reduction": 3},
+    "budget": {"trials": 100, "seconds": 600},
+    "parallelism": 16,
+}
+
+IRIS_GRID: dict[str, Any] = {
+    "name": "iris-grid",
+    "objective": {
+        "recipe": "classifier",
+        "data": "iris",
+        "network": {"kind": "mlp", "hidden": [16]},
+        "epochs": 10,
+    },
+    "metrics": [{"name": "val_accuracy", "goal": "maximize"}],
+    "space": {
+        "optimizer": {"type": "categorical", "choices": ["sgd", "adam"]},
+        "lr": {"type": "float", "low": 1e-3, "high": 1.0, "scale": "log", "levels": 4},
+        "batch_size": {"type": "int", "low": 8, "high": 24, "step": 8},
+    },
+    "search": {"strategy": "grid", "seed": 1},
+}
+
+WINE_RANDOM: dict[str, Any] = {
+    "name": "wine-random",
+    "objective": {
+        "recipe": "classifier",
+        "data": "wine",
+        "network": {"kind": "mlp", "hidden": [32]},
+        "epochs": 10,
+        "optimizer": "adamw",
+        "batch_size": 16,
+    },
+    "metrics": [
+        {"name": "val_loss", "goal": "minimize"},
+        {"name": "val_accuracy", "goal": "maximize", "role": "store"},
+    ],
+    "space": {
+        "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "scale": "log"},
+        "beta1": {"type": "float", "low": 0.5, "high": 0.98, "scale": "reverse_log"},
+        "weight_decay": {"type": "float", "low": 5e-3, "high": 1.0, "scale": "log"},
+        "schedule": {"type": "categorical", "choices": ["constant", "cosine"]},
+    },
+    "search": {"strategy": "random", "seed": 1},
+    "pruning": {"kind": "median", "startup": 5, "warmup": 2},
+    "budget": {"trials": 30},
+}
+
+EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
+    {
+        "digits-mlp": DIGITS_MLP,
+        "iris-grid": IRIS_GRID,
+        "wine-random": WINE_RANDOM,
+    }
+)

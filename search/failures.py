@@ -1,0 +1,55 @@
+"""Failure classes: what went wrong decides whether a trial runs again, and whose budget pays (never the study's)."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from models.endings import Ending
+from models.states import AttemptState, TrialState
+
+
+class Failure(StrEnum):
+    """Why an attempt ended without a result."""
+
+    USER_ERROR = "user_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    POISON = "poison"
+    INFRASTRUCTURE = "infrastructure"
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    attempts: int
+    attempt_state: AttemptState
+    pause_seconds: float
+
+
+_POLICIES = {
+    Failure.USER_ERROR: _Policy(attempts=1, attempt_state=AttemptState.ENDED, pause_seconds=0),
+    Failure.OUT_OF_MEMORY: _Policy(attempts=1, attempt_state=AttemptState.ENDED, pause_seconds=0),
+    # The trainer died under this trial while its supervisor lived.
+    Failure.POISON: _Policy(attempts=3, attempt_state=AttemptState.LOST, pause_seconds=1),
+    # The worker itself fell silent: no fault of the trial.
+    Failure.INFRASTRUCTURE: _Policy(attempts=5, attempt_state=AttemptState.LOST, pause_seconds=1),
+}
+_PAUSE_CAP_SECONDS = 600.0
+
+
+def after(
+    failure: Failure, number: int, attempt: int, token: str, now: datetime, *, error: str | None = None
+) -> Ending:
+    """Say how an attempt that failed ends: queued for another one after a jittered pause, or failed for good."""
+    policy = _POLICIES[failure]
+    again = attempt < policy.attempts
+    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0 ** (attempt - 1)))
+    return Ending(
+        number=number,
+        attempt=attempt,
+        token=token,
+        target=TrialState.QUEUED if again else TrialState.FAILED,
+        reason=failure.value,
+        error=error,
+        attempt_state=policy.attempt_state,
+        next_run_at=now + timedelta(seconds=pause) if again else None,
+    )

@@ -1,0 +1,98 @@
+"""The values that strategies, pruners and analysis work on: frozen, without a database in sight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from search.definition import StudyDefinition
+
+Params: TypeAlias = Mapping[str, Any]
+Values: TypeAlias = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A point to try and why.
+
+    `params` holds only the parameters whose condition holds. `grid_index` is set by the grid alone.
+    `why` is stored with the trial: for model-based strategies the history cut-off it saw.
+    """
+
+    params: Params
+    origin: str  # grid | startup | model | random
+    grid_index: int | None = None
+    why: Mapping[str, Any] = field(default_factory=dict)
+    dedupe_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better."""
+
+    study_id: int
+    number: int
+    state: str
+    origin: str
+    params: Params | None
+    values: Values | None
+    score: float | None
+    reason: str | None
+    attempt: int
+    seq: int
+    queue: str
+    grid_index: int | None
+    why: Mapping[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The counters of a study; `open` trials are allocated and not finished, `running` ones hold a lease."""
+
+    budget: int
+    allocated: int
+    running: int
+    finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """One study as stored. `definition` is what the user posted, checked, with every default filled in."""
+
+    id: int
+    project_id: int
+    name: str
+    state: str
+    definition: StudyDefinition
+    labels: Mapping[str, str]
+    queue: str
+    seed: int
+    progress: Progress
+    drawn: int
+    parallelism: int | None
+    seconds: float | None
+    seq: int
+    reason: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyView:
+    """A study with what is counted from its trials."""
+
+    record: StudyRecord
+    counts: Mapping[str, int]
+    best: TrialRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a trial reported at one step: finite values by metric name."""
+
+    step: int
+    values: Values

@@ -1,0 +1,178 @@
+"""The parts of a study definition as frozen models, field by field; `search.definition.parse_study` reads them.
+
+A model by itself guarantees the shape of a part and that it does not contradict itself. What parts say about each other
+is checked by `parse_study`, which is the only way a definition from outside becomes a `StudyDefinition`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+
+from search.examples import EXAMPLE_STUDIES
+from search.hygiene import LONGEST_NAME
+from search.parameters import CategoricalParameter, FloatParameter, IntParameter, Part, Scalar, Value, absent
+
+MOST_TRIALS = 1_000_000
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
+# JSON has lists; strictness is for what they hold.
+Widths: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
+
+
+class MlpNetwork(Part):
+    """Fully connected layers with ReLU between them."""
+
+    kind: Literal["mlp"] = Field(description="mlp or cnn")
+    hidden: Widths = Field(description="Width of each hidden layer", examples=[[64]])
+
+
+class CnnNetwork(Part):
+    """3 x 3 convolutions; needs data made of pictures."""
+
+    kind: Literal["cnn"] = Field(description="mlp or cnn")
+    channels: Widths = Field(description="Channels of each convolution", examples=[[16, 32]])
+
+
+Network: TypeAlias = MlpNetwork | CnnNetwork
+AnyNetwork: TypeAlias = Annotated[MlpNetwork | CnnNetwork, Field(discriminator="kind")]
+NETWORKS: Mapping[str, type[MlpNetwork | CnnNetwork]] = {"mlp": MlpNetwork, "cnn": CnnNetwork}
+
+
+# Fields of an objective that a space may search instead.
+FIXABLE = ("optimizer", "schedule", "lr", "warmup", "batch_size")
+
+
+class ClassifierObjective(Part):
+    """Train a network to classify. Further fields fix options of the optimizer or schedule, such as `momentum`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Scalar] = Field(init=False)
+
+    recipe: Literal["classifier"] = Field(description="The recipe; GET /v1/objectives lists them")
+    data: str = Field(description="The data set; GET /v1/objectives lists them", examples=["digits"])
+    network: AnyNetwork
+    epochs: int = Field(ge=1, le=10_000, description="Passes over the data; metrics are reported after each")
+    device: Literal["cpu", "gpu"] = Field("cpu", description="The queue its trials wait in")
+    optimizer: str | None = Field(None, exclude_if=absent, description="Fixed, unless the space searches it")
+    schedule: str | None = Field(None, exclude_if=absent, description="Fixed, unless the space searches it")
+    lr: float | None = Field(None, exclude_if=absent, description="Learning rate, unless the space searches it")
+    warmup: float | None = Field(None, exclude_if=absent, description="Fraction of all steps, in [0, 1)")
+    batch_size: int | None = Field(None, exclude_if=absent, description="Examples in one step")
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """What the objective fixes that a space could search: name -> value."""
+        given = {name: getattr(self, name) for name in FIXABLE}
+        return {name: value for name, value in given.items() if value is not None} | (self.__pydantic_extra__ or {})
+
+
+Objective: TypeAlias = ClassifierObjective
+OBJECTIVES: Mapping[str, type[ClassifierObjective]] = {"classifier": ClassifierObjective}
+
+
+class Metric(Part):
+    """A number that trials report. One has the role `optimize`; the others are stored."""
+
+    name: Name
+    goal: Literal["minimize", "maximize"]
+    role: Literal["optimize", "store"] = "optimize"
+
+
+class GridSearch(Part):
+    """Every point of the grid once, in an order shuffled by the seed."""
+
+    strategy: Literal["grid"] = Field(description="grid, random or bayesian")
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+
+
+class RandomSearch(Part):
+    """Independent points; each depends on the seed and its draw number alone."""
+
+    strategy: Literal["random"] = Field(description="grid, random or bayesian")
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+
+
+class BayesianSearch(Part):
+    """Points suggested by a model of the results so far (a tree-structured Parzen estimator)."""
+
+    strategy: Literal["bayesian"] = Field(description="grid, random or bayesian")
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+    startup: int = Field(10, ge=0, le=MOST_TRIALS, description="How many trials are random before the model suggests")
+
+
+Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch
+STRATEGIES: Mapping[str, type[GridSearch | RandomSearch | BayesianSearch]] = {
+    "grid": GridSearch,
+    "random": RandomSearch,
+    "bayesian": BayesianSearch,
+}
+
+
+class AshaPruning(Part):
+    """Asynchronous successive halving: at steps min_steps * reduction^k the best 1 / reduction go on."""
+
+    kind: Literal["asha"] = Field(description="asha or median")
+    reduction: int = Field(3, ge=2, le=1000, description="Of this many at a rung, one goes on")
+    min_steps: int = Field(1, ge=1, le=MOST_TRIALS, description="The step of the first rung")
+
+
+class MedianPruning(Part):
+    """Stop a trial whose value is worse than the median of all values at the same step."""
+
+    kind: Literal["median"] = Field(description="asha or median")
+    startup: int = Field(5, ge=1, le=MOST_TRIALS, description="Values at a step before anything is stopped there")
+    warmup: int = Field(0, ge=0, le=MOST_TRIALS, description="Steps in which nothing is stopped")
+    interval: int = Field(1, ge=1, le=MOST_TRIALS, description="Steps between decisions after the warm-up")
+
+
+Pruning: TypeAlias = AshaPruning | MedianPruning
+PRUNINGS: Mapping[str, type[AshaPruning | MedianPruning]] = {"asha": AshaPruning, "median": MedianPruning}
+
+
+class Budget(Part):
+    """What a study may spend. A grid needs no `trials`: it takes its size, and never more."""
+
+    trials: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Trials, however they end")
+    seconds: float | None = Field(None, gt=0, le=1e9, description="From the first claim, not counting pauses")
+
+
+# The same unions with the field that names the kind, for reading and for the JSON schema.
+AnyParameter: TypeAlias = Annotated[FloatParameter | IntParameter | CategoricalParameter, Field(discriminator="type")]
+AnySearch: TypeAlias = Annotated[GridSearch | RandomSearch | BayesianSearch, Field(discriminator="strategy")]
+AnyPruning: TypeAlias = Annotated[AshaPruning | MedianPruning, Field(discriminator="kind")]
+
+
+class StudyDefinition(Part):
+    """A study as posted, checked, with every default filled in. `budget.trials` is always set.
+
+    `model_dump(mode="json")` of it is read back unchanged by `parse_study`.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": list(EXAMPLE_STUDIES.values())})
+
+    name: Name = Field(description="Shown to people; need not be unique")
+    objective: Objective
+    metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=64)] = Field(
+        description="Exactly one with role optimize", examples=[[{"name": "val_loss", "goal": "minimize"}]]
+    )
+    space: dict[str, AnyParameter] = Field(min_length=1, max_length=64, description="What is searched, by name")
+    search: AnySearch
+    pruning: AnyPruning | None = Field(None, description="Absent = none")
+    budget: Budget = Field(Budget(), description="Trials are required unless the strategy is grid")
+    parallelism: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Most trials at one time; absent = any")
+    labels: dict[str, str] = Field({}, description="For finding studies again", examples=[{"team": "vision"}])
+    report: Literal["last", "best"] = Field("last", description="Which measurement's values stand for a trial")
+    execution: Literal["auto", "single"] = Field("auto", description="How trials share a device")
+    max_failed: int | None = Field(None, ge=0, le=MOST_TRIALS, description="More failed trials end the study as failed")
+
+    @property
+    def objective_metric(self) -> Metric:
+        """The metric that is optimized."""
+        return next(metric for metric in self.metrics if metric.role == "optimize")
+
+    @property
+    def trials(self) -> int:
+        """How many trials the budget has; `parse_study` has set it where the strategy knows."""
+        if self.budget.trials is None:
+            raise ValueError("the definition did not come from parse_study: its budget.trials is not set")
+        return self.budget.trials

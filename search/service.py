@@ -1,0 +1,168 @@
+"""The life of a study: create, change, pause, resume, cancel, delete. Each is one unit of work on a connection.
+
+The worker's side is `search.dispatch`; what only reads is `search.views`.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models import endings, studies
+from models.ids import new_study_id, show_study
+from models.ledger import elapsed, lock_study, study_move
+from models.session import Connection, Row
+from models.states import StudyState
+from search.definition import StudyDefinition, parse_study
+from search.errors import Conflict, Fault, InvalidStudy, NotFound
+from search.records import StudyView
+from search.sampling import SEED_LIMIT
+from search.views import get_study_row, view_study
+
+EDITABLE = ("name", "labels", "budget", "parallelism")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A study after a request, and the queue that may have work now (None: none to wake)."""
+
+    view: StudyView
+    wake: str | None
+
+
+def create_study(connection: Connection, project_id: int, raw: object, *, now: datetime) -> Changed:
+    """Check a definition whole and store its study, running. Raise InvalidStudy naming every fault."""
+    definition = parse_study(raw)
+    seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
+    study_id = new_study_id()
+    studies.insert_study(
+        connection,
+        {
+            "id": study_id,
+            "project_id": project_id,
+            "name": definition.name,
+            "definition": definition.model_dump(mode="json"),
+            "labels": dict(definition.labels),
+            "queue": definition.objective.device,
+            "seed": seed,
+            "budget": definition.trials,
+            "seconds": definition.budget.seconds,
+            "parallelism": definition.parallelism,
+            "created_at": now,
+        },
+    )
+    return _changed(connection, project_id, study_id)
+
+
+def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
+    """Change name, labels, budget or parallelism. Raising the budget of a completed study reopens it.
+
+    Raise InvalidStudy for an edit that would not be a valid study, Conflict for a budget below what is allocated.
+    """
+    study = _locked(connection, project_id, text)
+    definition = _edited(study, edits)
+    trials = definition.trials
+    if trials < study.allocated:
+        raise InvalidStudy(
+            [Fault("budget.trials", f"{study.allocated} trials are allocated already; give at least that many")]
+        )
+    values: dict[str, Any] = {
+        "name": definition.name,
+        "labels": dict(definition.labels),
+        "budget": trials,
+        "seconds": definition.budget.seconds,
+        "parallelism": definition.parallelism,
+        "definition": definition.model_dump(mode="json"),
+    }
+    target = _after_edit(connection, study, definition, now)
+    if target is not None:
+        values |= study_move(study, target, now, reason=None)
+    studies.change_study(connection, study, values, now, event=target)
+    return _changed(connection, project_id, study.id)
+
+
+def _after_edit(
+    connection: Connection, study: Row[Any], definition: StudyDefinition, now: datetime
+) -> StudyState | None:
+    """A completed study with budget left runs again; one whose budget was lowered to what is finished is over."""
+    trials, seconds = definition.trials, definition.budget.seconds
+    in_time = seconds is None or elapsed(study, now) < seconds
+    if study.state == StudyState.COMPLETED and trials > study.allocated and in_time:
+        return StudyState.RUNNING
+    if study.state in endings.LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
+        return StudyState.COMPLETED if endings.has_completed(connection, study.id) else StudyState.FAILED
+    return None
+
+
+def _edited(study: Row[Any], edits: object) -> StudyDefinition:
+    if not isinstance(edits, Mapping):
+        raise InvalidStudy([Fault("", "must be an object with any of " + ", ".join(EDITABLE))])
+    strange = [
+        Fault(str(key), f"cannot be changed; only {', '.join(EDITABLE)} can") for key in edits if key not in EDITABLE
+    ]
+    if strange:
+        raise InvalidStudy(strange)
+    merged = dict(study.definition)
+    for key, value in edits.items():
+        merged[key] = {**merged.get(key, {}), **value} if key == "budget" and isinstance(value, Mapping) else value
+    return parse_study(merged)
+
+
+def pause_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """Start no trial until resumed; what runs goes on. Pausing a paused study changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state != StudyState.PAUSED:
+        _move(connection, study, StudyState.PAUSED, now)
+    return _changed(connection, project_id, study.id)
+
+
+def resume_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """Go on with a paused study. Resuming a running one changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state == StudyState.COMPLETED:
+        raise Conflict("the study is completed; raise its budget with PATCH to go on")
+    if study.state != StudyState.RUNNING:
+        _move(connection, study, StudyState.RUNNING, now)
+    return _changed(connection, project_id, study.id)
+
+
+def cancel_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """End a study for good: nothing is claimed any more, what runs is told to stop. Cancelling twice changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state not in {StudyState.CANCELLED, *endings.LIVE_STUDY}:
+        raise Conflict(f"the study is {study.state}; only a running or paused study can be cancelled")
+    if study.state != StudyState.CANCELLED:
+        endings.cancel_waiting(connection, study, reason="cancelled", now=now, move=StudyState.CANCELLED)
+    return _changed(connection, project_id, study.id)
+
+
+def delete_study(connection: Connection, project_id: int, text: str) -> None:
+    """Remove a study with all its trials. Raise Conflict while it runs."""
+    study = _locked(connection, project_id, text)
+    if study.state in endings.LIVE_STUDY or study.running > 0:
+        raise Conflict(f"study {show_study(study.id)} is still running; cancel it and wait for its trials to stop")
+    studies.delete_study(connection, study.id)
+
+
+def _locked(connection: Connection, project_id: int, text: str) -> Row[Any]:
+    seen = get_study_row(connection, project_id, text)
+    study = lock_study(connection, seen.id)
+    if study is None:
+        raise NotFound(f"there is no study {text!r} in this project any more")
+    return study
+
+
+def _move(connection: Connection, study: Row[Any], target: StudyState, now: datetime) -> None:
+    try:
+        values = study_move(study, target, now)
+    except ValueError as error:
+        raise Conflict(str(error)) from error
+    studies.change_study(connection, study, values, now, event=target)
+
+
+def _changed(connection: Connection, project_id: int, study_id: int) -> Changed:
+    view = view_study(connection, project_id, show_study(study_id))
+    record = view.record
+    wanted = record.state == StudyState.RUNNING and record.progress.finished < record.progress.budget
+    return Changed(view=view, wake=record.queue if wanted else None)

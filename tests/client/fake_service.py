@@ -1,0 +1,240 @@
+"""A service in memory that answers in the shapes of the real one and misbehaves on request.
+
+Each look at a study finishes `step` more of its trials; with step 0 it never ends.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+NOW = "2025-01-01T00:00:00Z"
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What it gets back."""
+
+    status: int
+    body: Any = None
+    kind: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """What happens to the next request instead: an answer, or (`answer` None) a connection closed without one.
+
+    `late`: the request is carried out first, and only its answer is lost. `hang`: seconds of silence before.
+    """
+
+    answer: Answer | None = None
+    late: bool = False
+    hang: float = 0.0
+
+
+def problem(status: int, title: str, detail: str = "", *, errors: Any = None, **headers: str) -> Answer:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if errors is not None:
+        body["errors"] = errors
+    return Answer(status, body, PROBLEM, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+class FakeService:
+    """The state of the service; `answer` is its whole API."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.mishaps: deque[Mishap] = deque()
+        self.studies: dict[str, dict[str, Any]] = {}
+        self.created: dict[str, str] = {}
+        self.api_key: str | None = None
+        self.step = 1_000_000
+        self.ending = "completed"
+        self.page_size = 3
+        self.looked = threading.Event()
+
+    def of(self, method: str) -> list[Request]:
+        return [request for request in self.requests if request.method == method]
+
+    def answer(self, request: Request) -> Answer:
+        if self.api_key is not None and request.headers.get("authorization") != f"Bearer {self.api_key}":
+            return problem(401, "Unauthorized", "give the key as a bearer token")
+        path = request.path.removeprefix("/v1")
+        if path == "/studies":
+            return self._create(request) if request.method == "POST" else self._page([*self.studies.values()], request)
+        study_id, _, verb = path.removeprefix("/studies/").replace(":", "/:").partition("/")
+        study = self.studies.get(study_id)
+        if study is None:
+            return problem(404, "Not found", f"there is no study {study_id}")
+        return self._study(study, verb, request)
+
+    def _create(self, request: Request) -> Answer:
+        definition = request.body
+        missing = [name for name in ("name", "objective", "space") if name not in definition]
+        if missing:
+            errors = [{"path": name, "message": "is missing"} for name in missing]
+            return problem(422, "Bad study", f"{len(missing)} faults", errors=errors)
+        key = request.headers["idempotency-key"]
+        study_id = self.created.setdefault(key, f"study{len(self.created):08}")
+        self.studies.setdefault(study_id, study_json(study_id, definition))
+        return Answer(201, self.studies[study_id])
+
+    def _study(self, study: dict[str, Any], verb: str, request: Request) -> Answer:
+        if request.method == "DELETE":
+            del self.studies[study["id"]]
+            return Answer(204)
+        if verb == "":
+            self._advance(study)
+            self.looked.set()
+            return Answer(200, study)
+        if verb.startswith(":"):
+            return self._act(study, verb)
+        if verb == "trials":
+            return self._page([trial_json(study, number) for number in range(study["progress"]["finished"])], request)
+        if verb == "history.svg":
+            return Answer(200, "<svg/>", "image/svg+xml")
+        return self._best(study)
+
+    def _best(self, study: dict[str, Any]) -> Answer:
+        if study["best"] is None:
+            return problem(404, "Not found", "no trial has completed")
+        trial = trial_json(study, study["best"]["number"])
+        return Answer(200, {"trial": trial, "params": trial["params"], "values": trial["values"]})
+
+    def _advance(self, study: dict[str, Any]) -> None:
+        progress = study["progress"]
+        if study["state"] != "running":
+            return
+        progress["finished"] = min(progress["budget"], progress["finished"] + self.step)
+        progress["allocated"] = progress["finished"]
+        if progress["finished"]:
+            study["best"] = {"number": 0, "value": 0.125}
+        if progress["finished"] == progress["budget"]:
+            study["state"] = self.ending
+
+    def _act(self, study: dict[str, Any], verb: str) -> Answer:
+        state = {":pause": "paused", ":resume": "running", ":cancel": "cancelled"}[verb]
+        if study["state"] == "completed":
+            return problem(409, "Conflict", f"study {study['id']} is completed")
+        study["state"] = state
+        return Answer(200, study)
+
+    def _page(self, items: list[dict[str, Any]], request: Request) -> Answer:
+        wanted = [item for item in items if item["state"] == request.query.get("state", item["state"])]
+        wanted = [item for item in wanted if item["seq"] > int(request.query.get("since", "-1"))]
+        start = int(request.query.get("cursor", "0"))
+        end = start + self.page_size
+        return Answer(200, {"data": wanted[start:end], "next": str(end) if end < len(wanted) else None})
+
+
+def study_json(study_id: str, definition: dict[str, Any]) -> dict[str, Any]:
+    budget = definition.get("budget", {}).get("trials", 4)
+    return {
+        "id": study_id,
+        "name": definition["name"],
+        "state": "running",
+        "reason": None,
+        "labels": {},
+        "queue": "cpu",
+        "definition": {"metrics": [{"name": "val_loss", "goal": "minimize"}], **definition},
+        "seed": 1,
+        "progress": {"allocated": 0, "finished": 0, "running": 0, "budget": budget},
+        "counts": {"completed": 0},
+        "parallelism": None,
+        "seconds": 61.0,
+        "seq": 1,
+        "best": None,
+        "created_at": NOW,
+        "started_at": None,
+        "finished_at": None,
+    }
+
+
+def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
+    state = "pruned" if number % 2 else "completed"
+    return {
+        "id": f"{study['id']}-{number}",
+        "study_id": study["id"],
+        "number": number,
+        "state": state,
+        "params": {"lr": 0.01, "optimizer": "sgd"},
+        "values": {"val_loss": 0.125},
+        "attempt": 1,
+        "origin": "grid",
+        "why": None,
+        "reason": None,
+        "seq": number + 1,
+        "created_at": NOW,
+        "started_at": NOW,
+        "finished_at": NOW,
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def __init__(self, service: FakeService, *args: Any) -> None:
+        self.service = service
+        super().__init__(*args)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
+        self.service.requests.append(request)
+        mishap = self.service.mishaps.popleft() if self.service.mishaps else None
+        if mishap is not None:
+            threading.Event().wait(mishap.hang)
+        if mishap is None or mishap.late:
+            answer = self.service.answer(request)
+        if mishap is not None and mishap.answer is None:
+            self.close_connection = True
+            return
+        self._write(mishap.answer if mishap and mishap.answer else answer)
+
+    do_GET = do_POST = do_DELETE = _serve  # noqa: N815  (the names that http.server calls)
+
+    def _write(self, answer: Answer) -> None:
+        content = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        encoded = b"" if answer.status == 204 else content.encode()
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(encoded)))
+        self.end_headers()
+        self.wfile.write(encoded)
+
+
+class Server(ThreadingHTTPServer):
+    """The fake service on a free port of loopback."""
+
+    daemon_threads = True
+
+    def __init__(self, service: FakeService) -> None:
+        super().__init__(("127.0.0.1", 0), partial(_Handler, service))
+        self.url = f"http://127.0.0.1:{self.server_port}"

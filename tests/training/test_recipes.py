@@ -1,0 +1,214 @@
+"""Training as a whole: it learns, repeats itself, ends as it should, and refuses what it cannot run."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+
+from training import loop, recipes
+from training.data import load
+from training.networks import build_network
+from training.recipes import plan_of, run
+
+Measured = list[tuple[int, dict[str, float]]]
+
+MLP = {"kind": "mlp", "hidden": [16]}
+CNN = {"kind": "cnn", "channels": [6]}
+
+
+def objective(**changes: Any) -> dict[str, Any]:
+    return {"recipe": "classifier", "data": "iris", "network": MLP, "epochs": 3} | changes
+
+
+def measure(
+    goal: dict[str, Any], params: dict[str, Any], *, seed: int = 1, stop_at: int | None = None
+) -> tuple[recipes.Outcome, Measured]:
+    seen: Measured = []
+
+    def report(step: int, values: dict[str, float]) -> bool:
+        seen.append((step, values))
+        return step == stop_at
+
+    return run(goal, params, seed=seed, report=report), seen
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "params", "least"),
+    [
+        ("digits", {"kind": "mlp", "hidden": [64]}, {"optimizer": "adam", "lr": 0.01}, 0.97),
+        ("digits", {"kind": "cnn", "channels": [16]}, {"optimizer": "adam", "lr": 0.005}, 0.97),
+        ("wine", MLP, {"optimizer": "momentum", "lr": 0.02}, 0.94),
+        ("breast_cancer", MLP, {"optimizer": "sgd", "lr": 0.1}, 0.94),
+        ("iris", MLP, {"optimizer": "nesterov", "lr": 0.05}, 0.86),
+    ],
+)
+def test_learns(data: str, network: dict[str, Any], params: dict[str, Any], least: float) -> None:
+    outcome, seen = measure(objective(data=data, network=network, epochs=20), params)
+    assert outcome == recipes.Outcome("completed")
+    assert [step for step, _ in seen] == list(range(1, 21))
+    for _, values in seen:
+        assert set(values) == {"train_loss", "val_loss", "val_accuracy"}
+        assert all(math.isfinite(value) for value in values.values())
+        assert 0 <= values["val_accuracy"] <= 1
+    assert seen[-1][1]["train_loss"] < seen[0][1]["train_loss"] / 2
+    assert max(values["val_accuracy"] for _, values in seen) >= least
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "time", "cosine"])
+def test_every_optimizer_with_every_schedule(optimizer: str, schedule: str) -> None:
+    params = {"optimizer": optimizer, "schedule": schedule, "lr": 0.02, "warmup": 0.2}
+    outcome, seen = measure(objective(epochs=6), params)
+    assert outcome.outcome == "completed"
+    assert seen[-1][1]["train_loss"] < seen[0][1]["train_loss"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 10_000])
+def test_every_batch_size(batch_size: int) -> None:
+    outcome, seen = measure(objective(), {"lr": 0.01, "batch_size": batch_size})
+    assert outcome.outcome == "completed"
+    assert seen[-1][1]["train_loss"] < seen[0][1]["train_loss"]
+
+
+@pytest.mark.parametrize("network", [MLP, CNN])
+def test_the_seed_alone_decides(network: dict[str, Any]) -> None:
+    goal, params = objective(data="digits", network=network), {"optimizer": "adam", "lr": 0.01}
+    torch.manual_seed(1)
+    first = measure(goal, params, seed=2**63 + 5)
+    torch.manual_seed(2)
+    assert measure(goal, params, seed=2**63 + 5) == first
+    assert measure(goal, params, seed=6)[1] != first[1]
+
+
+def test_agrees_with_a_plain_torch_loop() -> None:
+    """The obvious loop: a torch optimizer over the same parameters, batches and rates."""
+    data = load("iris")
+    network = build_network(MLP, data)
+    _, seen = measure(
+        objective(epochs=4), {"optimizer": "momentum", "lr": 0.05, "warmup": 0.5, "batch_size": 40}, seed=9
+    )
+
+    initial, order = loop._generators(9)
+    params = [param.requires_grad_() for param in network.init(initial)]
+    optimizer = torch.optim.SGD(params, lr=0.05, momentum=0.9)
+    step, steps = 0, 3 * 4
+    for epoch in range(4):
+        shuffled = torch.randperm(120, generator=order)
+        losses = []
+        for batch in torch.split(shuffled, 40):
+            optimizer.param_groups[0]["lr"] = 0.05 * min(1.0, (step + 1) / (steps / 2))
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network.apply(params, data.train_inputs[batch]), data.train_targets[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+            step += 1
+        assert seen[epoch][1]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
+    val_loss = F.cross_entropy(network.apply(params, data.val_inputs), data.val_targets).item()
+    assert seen[-1][1]["val_loss"] == pytest.approx(val_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"optimizer": "sgd", "lr": 1e3}, r"epoch 1: train_loss .* is over .*, 10 times the loss before training"),
+        ({"optimizer": "sgd", "lr": 1e6, "weight_decay": 10.0}, r"epoch 1, step \d+: the training loss is (nan|inf)"),
+    ],
+)
+def test_diverges_with_a_reason_and_reports_nothing_of_it(params: dict[str, Any], reason: str) -> None:
+    outcome, seen = measure(objective(data="digits"), params)
+    assert outcome.outcome == "diverged"
+    assert outcome.reason is not None
+    assert re.search(reason, outcome.reason), outcome.reason
+    assert seen == []
+
+
+def test_parameters_ruined_after_the_last_loss_are_diverged_too() -> None:
+    """The last step of the only epoch overflows: every training loss was finite and the validation loss is not."""
+    ruin = {"optimizer": "sgd", "lr": 1e6, "weight_decay": 1e6, "batch_size": 120}
+    outcome, seen = measure(objective(epochs=1, network={"kind": "mlp", "hidden": [8] * 5}), ruin)
+    assert outcome.outcome == "diverged"
+    assert outcome.reason is not None
+    assert re.fullmatch("epoch 1: val_loss is (nan|inf)", outcome.reason)
+    assert seen == []
+
+
+def test_warmup_rescues_a_rate_that_fails_without_it() -> None:
+    goal = objective(data="digits", network={"kind": "cnn", "channels": [16, 16]}, epochs=10)
+    params = {"optimizer": "adam", "lr": 0.1, "schedule": "cosine", "batch_size": 64}
+    _, cold = measure(goal, params)
+    _, warm = measure(goal, params | {"warmup": 0.5})
+    assert cold[-1][1]["val_accuracy"] < 0.5
+    assert warm[-1][1]["val_accuracy"] > 0.9
+
+
+def test_stops_when_the_report_says_so() -> None:
+    outcome, seen = measure(objective(epochs=50), {"lr": 0.01}, stop_at=4)
+    assert outcome == recipes.Outcome("stopped")
+    assert len(seen) == 4
+
+
+def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
+    plan = plan_of(
+        {"optimizer": "momentum", "momentum": 0.5, "lr": 0.3, "batch_size": 8, "beta1": 0.5, "epochs": 2},
+        {"lr": 0.7, "warmup": 0.1},
+    )
+    assert plan == loop.Plan(
+        optimizer="momentum",
+        options={"lr": 0.7, "momentum": 0.5, "weight_decay": 0.0},
+        schedule="constant",
+        schedule_options={},
+        warmup=0.1,
+        batch_size=8,
+        epochs=2,
+    )
+    assert plan_of({}, {}).optimizer == "sgd"
+    assert plan_of({}, {"schedule": "cosine", "decay_final": 0.5}).schedule_options == {"decay_final": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("goal", "params", "message"),
+    [
+        ({"recipe": "regressor"}, {}, "unknown recipe 'regressor'; valid: classifier"),
+        ({"data": "mnist"}, {}, "unknown data 'mnist'; valid: digits"),
+        ({"data": None}, {}, "objective.data is missing"),
+        ({"network": {"kind": "rnn"}}, {}, "unknown network kind 'rnn'"),
+        ({"epochs": 0}, {}, r"objective.epochs must be a whole number in \[1, 10000\], got 0"),
+        ({"device": "tpu"}, {}, "unknown device 'tpu'; valid: cpu, gpu"),
+        ({"colour": 1}, {}, "colour: not of sgd and constant; valid: batch_size, lr, optimizer"),
+        ({}, {"momentum": 0.9}, "momentum: not of sgd and constant"),
+        ({}, {"optimizer": "adagard"}, "unknown optimizer 'adagard'; valid: sgd"),
+        ({}, {"schedule": "none"}, "unknown schedule 'none'; valid: constant"),
+        ({}, {"lr": -1.0}, r"sgd: lr: must be in \[0, 1e\+06\], got -1.0"),
+        ({}, {"warmup": 1.0}, r"warmup: must be in \[0, 1\), got 1.0"),
+        ({}, {"batch_size": 0}, r"batch_size: must be in \[1, "),
+    ],
+)
+def test_refuses(goal: dict[str, Any], params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure(objective(**goal), params)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is visible")
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(RuntimeError, match="asks for a gpu and this worker sees no CUDA device"):
+        measure(objective(device="gpu"), {})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_agrees_with_the_cpu() -> None:
+    goal, params = objective(data="digits", network=CNN), {"optimizer": "adam", "lr": 0.01, "warmup": 0.1}
+    _, on_cpu = measure(goal, params)
+    outcome, on_gpu = measure(goal | {"device": "gpu"}, params)
+    assert outcome.outcome == "completed"
+    for (_, here), (_, there) in zip(on_cpu, on_gpu, strict=True):
+        assert there["train_loss"] == pytest.approx(here["train_loss"], rel=1e-3)

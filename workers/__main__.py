@@ -1,0 +1,60 @@
+"""`python -m workers --queue cpu --workers 2`, or `--queue gpu --gpus all`: one Celery worker per process or device."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from workers.devices import list_gpus
+from workers.fleet import Fleet, Member, worker_member
+from workers.queue import QUEUES
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argparse.ArgumentParser(prog="tuneup worker", description="Train the trials of a queue.")
+    made.add_argument("--queue", choices=QUEUES, default="cpu", help="which trials to take")
+    made.add_argument("--workers", type=int, default=1, help="how many, on the cpu queue")
+    made.add_argument("--gpus", default="all", help="on the gpu queue: all, or device numbers such as 0,1")
+    return made
+
+
+def members(queue: str, workers: int, gpus: str) -> list[Member]:
+    """List the Celery workers to run. Raise ValueError when a GPU is asked for and there is none."""
+    if queue == "gpu":
+        return [
+            worker_member(
+                f"gpu{name}", queue=queue, environment={"CUDA_VISIBLE_DEVICES": name, "TUNEUP_DEVICE": f"cuda:{name}"}
+            )
+            for name in list_gpus(gpus)
+        ]
+    if workers < 1:
+        raise ValueError("--workers must be at least 1")
+    # A CPU worker must not see a GPU, or its trainer would take memory there.
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu"}
+    return [worker_member(f"{queue}{number}", queue=queue, environment=hidden) for number in range(workers)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the workers until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    given = parser().parse_args(arguments)
+    try:
+        fleet = Fleet(members(given.queue, given.workers, given.gpus))
+    except ValueError as error:
+        sys.stderr.write(f"tuneup worker: {error}\n")
+        return 2
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    fleet.start()
+    while not stopping.wait(0.5):
+        fleet.mend()
+    fleet.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

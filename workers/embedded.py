@@ -1,0 +1,79 @@
+"""`tuneup serve`: the whole system on one machine.
+
+API and reaper run in this process; a Valkey server and Celery workers are its children, started again when they end;
+the database is SQLite in the data folder. It is the same code as in any other deployment.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from migrations.upgrade import upgrade
+from workers.broker import broker
+from workers.fleet import Fleet, worker_member
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argparse.ArgumentParser(prog="tuneup serve", description="Run the whole service on this machine.")
+    made.add_argument("--port", type=int, default=8000)
+    made.add_argument("--data", type=Path, default=Path(".tuneup"), help="folder of the database")
+    made.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="how many trials at a time")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; then everything ends."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    given = parser().parse_args(arguments)
+    if given.workers < 0:
+        sys.stderr.write("tuneup serve: --workers must not be negative\n")
+        return 2
+    given.data.mkdir(parents=True, exist_ok=True)
+    database_url = f"sqlite:///{given.data.resolve() / 'tuneup.db'}"
+    folder = Path(tempfile.mkdtemp(prefix="tuneup-"))
+    try:
+        broker_url, servers = broker(folder)
+        # Whoever starts below reads its settings from here: this process too, when uvicorn loads the API.
+        os.environ.update(TUNEUP_DATABASE_URL=database_url, TUNEUP_BROKER_URL=broker_url)
+        upgrade(database_url)
+        hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu"}
+        workers = [worker_member(f"cpu{number}", queue="cpu", environment=hidden) for number in range(given.workers)]
+        return _serve(Fleet([*servers, *workers]), given.port)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(fleet: Fleet, port: int) -> int:
+    stopped = threading.Event()
+
+    def keep() -> None:
+        # The children are started here and die with this thread, so it lives until everything ends.
+        fleet.start()
+        while not stopped.wait(0.5):
+            fleet.mend()
+        fleet.stop()
+
+    keeper = threading.Thread(target=keep, name="fleet")
+    keeper.start()
+    try:
+        # By name, because the API and the workers never import each other.
+        uvicorn.run(
+            "api.app:create_app", factory=True, host="127.0.0.1", port=port, log_level="warning", access_log=False
+        )
+    finally:
+        stopped.set()
+        keeper.join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Recovers what dead workers held. Leaderless: any number may run, in any process.
+
+A lease is dead when its heartbeat counter did not move for a whole lease, seen on this reaper's own monotonic clock
+over successful reads. Wall clocks decide nothing, and while the database is away nothing is observed, so nothing dies.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from models import endings, studies, workers
+from models.ledger import lock_study
+from models.session import Connection, Database, Row
+from search.clock import Clock, utc_now
+from search.failures import Failure, after
+
+log = logging.getLogger("tuneup.reaper")
+
+_FORGET_WORKERS = timedelta(days=1)
+_BRAKE_WORKERS = 4
+
+
+@dataclass(slots=True)
+class _Seen:
+    beat: int
+    at: float
+    worker: str
+
+
+class Reaper:
+    """Watches heartbeat counters; `sweep` once, or `start` a thread that sweeps for ever."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_seconds: float,
+        period_seconds: float,
+        nudge: Callable[[Sequence[str]], None] = lambda _: None,
+        clock: Clock = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Give a lease `lease_seconds` without a heartbeat, looking every `period_seconds`."""
+        self._database = database
+        self._lease = lease_seconds
+        self._period = period_seconds
+        self._nudge = nudge
+        self._clock = clock
+        self._monotonic = monotonic
+        self._seen: dict[str, _Seen] = {}
+        self._last_look = monotonic()
+        self._braked_until = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._sweep_forever, name="reaper", daemon=True)
+
+    def start(self) -> None:
+        """Sweep in a thread until `stop`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, after a sweep under way."""
+        self._stopping.set()
+        self._thread.join()
+
+    def sweep(self) -> int:
+        """Look once: take back what died, end what is out of time, nudge for what waits. Return how many were lost."""
+        leases = self._database.read(workers.all_leases)
+        dead = self._observe(leases)
+        lost = 0
+        for study_id, group in groupby(sorted(dead, key=_key), key=lambda row: row.study_id):
+            batch = list(group)
+            lost += self._database.write(partial(self._take_back, study_id=study_id, dead=batch))
+        for study_id in self._database.read(studies.running_with_seconds):
+            self._database.write(partial(endings.close_if_spent, study_id=study_id, now=self._clock()))
+        waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
+        self._nudge(waiting)
+        return lost
+
+    def _observe(self, leases: Sequence[Row[Any]]) -> list[Row[Any]]:
+        """Note the counters and return the leases that are dead by now."""
+        now = self._monotonic()
+        if now - self._last_look > self._lease / 2 + self._period:
+            # We slept, or the database was away: what we knew is too old to condemn anybody.
+            self._seen.clear()
+        self._last_look = now
+        known = self._seen
+        self._seen = {
+            row.token: known[row.token]
+            if row.token in known and known[row.token].beat == row.beat
+            else _Seen(row.beat, now, row.worker)
+            for row in leases
+        }
+        dead = [row for row in leases if now - self._seen[row.token].at >= self._lease]
+        return [] if self._brake(leases, dead, now) else dead
+
+    def _brake(self, leases: Sequence[Row[Any]], dead: Sequence[Row[Any]], now: float) -> bool:
+        """Wait one more lease when most workers fell silent together: more likely the fault is on our side."""
+        silent = {row.worker for row in dead}
+        everyone = {row.worker for row in leases}
+        if len(silent) < _BRAKE_WORKERS or 2 * len(silent) <= len(everyone):
+            self._braked_until = 0.0
+            return False
+        if self._braked_until == 0.0:
+            self._braked_until = now + self._lease
+            log.warning("%d of %d workers fell silent together; waiting one more lease", len(silent), len(everyone))
+        return now < self._braked_until
+
+    def _take_back(self, connection: Connection, study_id: int, dead: Sequence[Row[Any]]) -> int:
+        if lock_study(connection, study_id) is None:
+            return 0
+        beats = {row.token: self._seen[row.token].beat for row in dead}
+        still = workers.unmoved(connection, beats)
+        now = self._clock()
+        lost = [after(Failure.INFRASTRUCTURE, row.number, row.attempt, row.token, now) for row in still]
+        if lost:
+            endings.end(connection, study_id, lost, now=now)
+            log.warning("took back %d trials of silent workers %s", len(lost), {row.worker for row in still})
+        return len(lost)
+
+    def _sweep_forever(self) -> None:
+        while not self._stopping.wait(self._period * random.uniform(0.9, 1.1)):
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("a sweep failed; the next one follows")
+
+
+def _key(row: Row[Any]) -> tuple[int, int]:
+    return row.study_id, row.number

@@ -1,0 +1,60 @@
+"""What Celery runs: `celery -A workers.tasks worker -Q cpu -c 1`. Each child process gets one supervisor."""
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+from billiard.process import active_children
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from models.session import Database
+from settings import Settings
+from workers.queue import LOOK, Doorbell, make_app
+from workers.supervisor import Habits, Supervisor
+from workers.tether import die_with_parent
+
+settings = Settings()
+app = make_app(settings.broker_url)
+_supervisors: list[Supervisor] = []
+
+
+@app.task(name=LOOK, ignore_result=True)
+def look() -> None:
+    """Look for work: the message says no more than that."""
+    for supervisor in _supervisors:
+        supervisor.turn()
+
+
+@worker_process_init.connect
+def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
+    die_with_parent(os.getppid())
+    doorbell = Doorbell(app)
+    habits = Habits(
+        queue=settings.queue,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        poll_seconds=settings.poll_seconds,
+        device=settings.device,
+    )
+    supervisor = Supervisor(
+        Database(settings.database_url, pool_size=3), habits, nudge=lambda queue: doorbell.nudge([queue])
+    )
+    _supervisors.append(supervisor)
+    # The main process tells us to stop through this signal: what runs is given back, not finished.
+    signal.signal(signal.SIGTERM, lambda *_: supervisor.ask_to_stop())
+    supervisor.start()
+
+
+@worker_process_shutdown.connect
+def _end(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
+    for supervisor in _supervisors:
+        supervisor.close()
+
+
+@worker_shutting_down.connect
+def _pass_on(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
+    """A warm shutdown waits for tasks to end, and a turn may last for hours: so ask each child to give back its trial."""
+    for child in active_children():
+        if child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)

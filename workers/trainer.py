@@ -1,0 +1,117 @@
+"""The supervisor's end of a trainer process: start it, talk to it, end it.
+
+A trainer runs in a session of its own, without credentials in its environment, and dies with this process.
+It stays warm between trials, and is replaced after an error that may have spoilt it or after many trials.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from training.protocol import Message, decode, encode
+from workers.tether import tethered
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 120.0
+MOST_TRIALS = 200
+GRACE_SECONDS = 5.0
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV")
+_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class TrainerDied(Exception):
+    """The trainer process ended while it had a trial."""
+
+
+class Trainer:
+    """A running trainer process."""
+
+    def __init__(self) -> None:
+        """Start the process. Its imports go on meanwhile; `wait_ready` waits for them."""
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        self._buffer = b""
+        self.trials = 0
+        with theirs:
+            self._process = subprocess.Popen(
+                tethered(sys.executable, "-m", "training", "--fd", str(theirs.fileno())),
+                cwd=ROOT,
+                env=environment(os.environ),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its group's."""
+        return self._process.pid
+
+    @property
+    def worn(self) -> bool:
+        """Whether it has run enough trials to be replaced."""
+        return self.trials >= MOST_TRIALS
+
+    def wait_ready(self) -> None:
+        """Wait for its imports. Raise TrainerDied if it ends or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            message = self.receive(timeout=1.0)
+            if message is not None and message["type"] == "ready":
+                return
+        raise TrainerDied(f"the trainer was not ready within {READY_SECONDS:.0f} s")
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one message. Raise TrainerDied when nobody listens any more."""
+        try:
+            self._socket.sendall(encode(message))
+        except OSError as error:
+            raise TrainerDied(self.epitaph()) from error
+
+    def receive(self, *, timeout: float) -> Message | None:
+        """Return the next message, None if none came within `timeout` seconds. Raise TrainerDied at its end."""
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._buffer:
+            readable, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                return None
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                raise TrainerDied(self.epitaph())
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return decode(line)
+
+    def epitaph(self) -> str:
+        """Say how the process ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=GRACE_SECONDS)
+        code = self._process.poll()
+        if code is None:
+            return "the trainer closed its socket"
+        if code < 0:
+            return f"the trainer was killed by signal {signal.Signals(-code).name}"
+        return f"the trainer exited with status {code}"
+
+    def kill(self) -> None:
+        """End the process and all it started, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._socket.close()
+
+
+def environment(source: Mapping[str, str]) -> dict[str, str]:
+    """Give a trainer what it needs of our environment and nothing secret: neither database nor broker nor keys."""
+    kept = {name: source[name] for name in _KEPT if name in source}
+    return {**_THREADS, **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
