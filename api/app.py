@@ -4,14 +4,20 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from api import errors
 from api.auth import require_key
+from api.bodies import BodyLimit
 from api.deps import Services
+from api.errors import documented
 from api.etags import Etags
-from api.routes import catalogs, health, studies, trials
+from api.openapi import DocumentedApi
+from api.queries import refuse_unknown
+from api.routes import catalogs, health, pages, studies, trials
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
 from search.clock import utc_now
@@ -21,12 +27,12 @@ from workers.reaper import Reaper
 
 log = logging.getLogger("tuneup.api")
 
-MOST_BYTES = 1024 * 1024
+STATIC = Path(__file__).resolve().parent.parent / "dashboard" / "static"
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make the application; `settings` are read from the environment unless given."""
-    app = FastAPI(
+    app = DocumentedApi(
         title="tuneup",
         version=_version(),
         summary="Hyperparameter optimization over HTTP.",
@@ -35,13 +41,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Their pages load scripts from other hosts; the document itself is all that is served.
         docs_url=None,
         redoc_url=None,
-        max_body_size=MOST_BYTES,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(require_key)])
-    for routes in (studies, trials, catalogs):
-        guarded.include_router(routes.router)
+    guarded = APIRouter(
+        prefix="/v1", dependencies=[Depends(require_key), Depends(refuse_unknown)], responses=documented(401, 422, 503)
+    )
+    for router in (studies.router, trials.router, catalogs.router, pages.api_router):
+        guarded.include_router(router)
     app.include_router(guarded)
+    app.include_router(pages.router, dependencies=[Depends(require_key)])
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(health.router)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Etags)
     errors.install(app)
     return app

@@ -8,7 +8,8 @@ from fastapi import HTTPException, Request
 
 from api.deps import Given
 
-_CHALLENGE = 'Bearer, Basic realm="tuneup", charset="UTF-8"'
+# Basic first, and a realm on both: else browsers do not ask for a password.
+_CHALLENGE = 'Basic realm="tuneup", charset="UTF-8", Bearer realm="tuneup"'
 
 
 def require_key(request: Request, services: Given) -> None:

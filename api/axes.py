@@ -46,7 +46,9 @@ def value_axis(values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
     if low > 0 and math.log10(high) - math.log10(low) > LOG_DECADES:
         return Axis(low, high, log=True)
-    room = max(0.04 * (high / 2 - low / 2), 1e-6 * max(abs(low), abs(high)), _SMALLEST)
+    half = high / 2 - low / 2
+    # A lone value stands in a span of its own size; values that all but agree still get ticks they can be told by.
+    room = max(0.04 * half if half else 0.1 * abs(high), 1e-9 * max(abs(low), abs(high)), _SMALLEST)
     return Axis(max(low - room, -_LARGEST), min(high + room, _LARGEST))
 
 

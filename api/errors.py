@@ -1,6 +1,7 @@
 """One table from what went wrong to the status and the problem+json (RFC 9457) that says so."""
 
 import logging
+import random
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from api.schemas.problems import Problem
+from api.openapi import DocumentedApi
 from models.idempotency import KeyInUse, KeyMismatch
 from models.session import Unavailable
 from search.errors import Conflict, Fault, InvalidStudy, InvalidValue, NotFound, Stale, TuneupError
@@ -18,7 +19,6 @@ from search.errors import Conflict, Fault, InvalidStudy, InvalidValue, NotFound,
 log = logging.getLogger("tuneup.api")
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_SECONDS = "2"
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidStudy: (422, "The study cannot be run as it stands"),
@@ -35,6 +35,22 @@ _DETAILS: dict[type[Exception], str] = {
     KeyMismatch: "Use a new key for a new request.",
     Unavailable: "Nothing was changed, or the same request with the same Idempotency-Key gets the stored reply; try again.",
 }
+# Those that pass by themselves, and the seconds after which to try again.
+_RETRY: dict[type[Exception], tuple[int, int]] = {KeyInUse: (1, 2), Unavailable: (1, 5)}
+# What the framework and `api.bodies` refuse, by status.
+_TITLES = {
+    400: "The body is not JSON",
+    401: "The key is missing or wrong",
+    404: "Not found",
+    405: "The method is not allowed here",
+    413: "The body is too large",
+    415: "The body is not JSON",
+}
+# What the framework says by itself, in our words.
+_WORDS = {
+    "Not Found": "there is nothing at this address; GET /v1/openapi.json lists all that is",
+    "Method Not Allowed": "the header Allow lists the methods that are",
+}
 
 
 def problem(
@@ -48,23 +64,26 @@ def problem(
     """Answer with a problem: what is wrong, and in `errors` where and what to do."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": title or HTTPStatus(status).phrase,
+        "title": title or _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
-        "errors": [{"path": fault.path, "message": fault.message} for fault in faults],
+        "detail": _writable(detail) if detail is not None else None,
+        "errors": [{"path": _writable(fault.path), "message": _writable(fault.message)} for fault in faults],
     }
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def _writable(text: str) -> str:
+    # A message may quote what was sent; a lone surrogate in it has no UTF-8.
+    return text.encode(errors="backslashreplace").decode()
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe these statuses for OpenAPI, on top of those that any route may answer."""
+    """Describe these statuses for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "model": Problem,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in sorted({*statuses, 401, 422, 503})
+        status: {"description": _TITLES.get(status) or HTTPStatus(status).phrase}
+        | ({"content": content} if status >= 400 else {})
+        for status in sorted(set(statuses))
     }
 
 
@@ -78,33 +97,46 @@ def install(app: FastAPI) -> None:
 
 
 async def _domain(_: Request, error: Exception) -> JSONResponse:
-    status, title = STATUSES[next(kind for kind in type(error).__mro__ if kind in STATUSES)]
-    headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None
-    faults = error.faults if isinstance(error, InvalidValue) else ()
-    detail = _DETAILS.get(type(error))
-    if detail is None and isinstance(error, TuneupError):
-        detail = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}; see errors" if faults else str(error)
-    return problem(status, title=title, detail=detail, faults=faults, headers=headers)
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
+    status, title = STATUSES[kind]
+    # Whoever was refused together should not come back together.
+    headers = {"Retry-After": str(random.randint(*_RETRY[kind]))} if kind in _RETRY else None
+    if isinstance(error, InvalidValue):
+        return _refusal(title, error.faults)
+    detail = _DETAILS.get(kind) or (str(error) if isinstance(error, TuneupError) else None)
+    return problem(status, title=title, detail=detail, headers=headers)
 
 
 async def _validation(_: Request, error: Exception) -> JSONResponse:
     errors = error.errors() if isinstance(error, RequestValidationError) else []
-    if any(fault["type"] == "json_invalid" for fault in errors):
-        where = next(fault for fault in errors if fault["type"] == "json_invalid")
-        reason = where.get("ctx", {}).get("error", "unreadable")
-        return problem(400, title="The body is not JSON", detail=f"at character {where['loc'][-1]}: {reason}")
-    return problem(422, title=STATUSES[InvalidValue][1], faults=[Fault(_path(f["loc"]), f["msg"]) for f in errors])
+    return _refusal(STATUSES[InvalidValue][1], [Fault(_path(fault["loc"]), _message(fault)) for fault in errors])
+
+
+def _refusal(title: str, faults: Sequence[Fault]) -> JSONResponse:
+    detail = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}; see errors"
+    return problem(422, title=title, detail=detail, faults=faults)
 
 
 def _path(location: Sequence[Any]) -> str:
     return ".".join(str(part) for part in location)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+def _message(fault: dict[str, Any]) -> str:
+    if fault["type"] == "string_pattern_mismatch":
+        return "must be printable ASCII without spaces"  # of all that is read from a URL or header only a key has one
+    subject, _, rest = str(fault["msg"]).partition(" should ")
+    return f"must {rest}" if rest else subject
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, detail=str(error.detail), headers=headers)
+    headers = dict(error.headers) if error.headers else {}
+    detail = str(error.detail)
+    if error.status_code == 405 and isinstance(request.app, DocumentedApi):
+        # The router names the methods of one route alone, where several share a path.
+        headers["Allow"] = ", ".join(request.app.methods(request.url.path)) or headers.get("Allow", "")
+    return problem(error.status_code, detail=_WORDS.get(detail, detail), headers=headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""ETag and 304 for every GET: a poller that has the newest answer is told so in a few bytes."""
+"""ETag and 304 for every GET: a poller that has the newest answer is told so in a few bytes. HEAD is a GET unseen."""
 
 import hashlib
 
@@ -14,12 +14,21 @@ class Etags:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything but GETs through untouched."""
-        if scope["type"] != "http" or scope["method"] != "GET":
+        """Pass all but GET and HEAD through untouched."""
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        known = Headers(scope=scope).get("if-none-match", "")
+        known = ",".join(Headers(scope=scope).getlist("if-none-match"))
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _bodiless(send)
         await self._app(scope, receive, _Tagger(send, known))
+
+
+def _bodiless(send: Send) -> Send:
+    async def head_only(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return head_only
 
 
 class _Tagger:
@@ -27,7 +36,8 @@ class _Tagger:
 
     def __init__(self, send: Send, known: str) -> None:
         self._send = send
-        self._known = {tag.strip() for tag in known.split(",")}
+        # Tags are compared weakly: a proxy that packs an answer marks its tag as weak.
+        self._known = {tag.strip().removeprefix("W/") for tag in known.split(",")}
         self._head: Message | None = None
 
     async def __call__(self, message: Message) -> None:

@@ -60,16 +60,18 @@ class _Plot:
         return self.bottom - inset - self.values.place(value) * (self.bottom - self.top - 2 * inset)
 
 
-def _dot(x: float, y: float, inside: str) -> str:
-    return f'<circle class="completed" cx="{x:.1f}" cy="{y:.1f}" r="3.2"' + (f">{inside}</circle>" if inside else "/>")
+def _dot(x: float, y: float, reach: float, inside: str) -> str:
+    shape = f'<circle class="completed" cx="{x:.1f}" cy="{y:.1f}" r="{reach}"'
+    return shape + (f">{inside}</circle>" if inside else "/>")
 
 
-def _cross(x: float, y: float, inside: str) -> str:
-    shape = f'<path class="pruned" d="M{x - 2.8:.1f} {y - 2.8:.1f}l5.6 5.6m0 -5.6l-5.6 5.6"'
+def _cross(x: float, y: float, reach: float, inside: str) -> str:
+    side = f"{2 * reach:.1f}"
+    shape = f'<path class="pruned" d="M{x - reach:.1f} {y - reach:.1f}l{side} {side}m0 -{side}l-{side} {side}"'
     return shape + (f">{inside}</path>" if inside else "/>")
 
 
-FORMS: dict[str, Callable[[float, float, str], str]] = {"completed": _dot, "pruned": _cross}
+FORMS: dict[str, Callable[[float, float, float, str], str]] = {"completed": _dot, "pruned": _cross}
 
 
 def history_svg(points: Sequence[HistoryPoint], *, goal: str, metric: str, width: int = 720, height: int = 320) -> str:
@@ -90,13 +92,10 @@ def history_svg(points: Sequence[HistoryPoint], *, goal: str, metric: str, width
         f"<style>{_STYLE}</style>",
         f'<rect class="paper" width="{width}" height="{height}"/>',
         *_heading(metric, goal, plot.values.log),
-        *_axes(plot),
+        *(_axes(plot) if drawn else _nothing(plot)),
         *_marks(plot, drawn),
         *_best(plot, steps),
     ]
-    if not drawn:
-        middle = (plot.left + plot.right) / 2, (plot.top + plot.bottom) / 2
-        parts.append(f'<text x="{middle[0]:.1f}" y="{middle[1]:.1f}" text-anchor="middle">No finished trial yet</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -147,14 +146,14 @@ def _heading(metric: str, goal: str, log: bool) -> list[str]:
     scale = ", log scale" if log else ""
     return [
         f'<text x="16" y="22"><tspan class="name">{_text(name)}</tspan> {_BETTER[goal]}{scale}</text>',
-        _dot(20, 39, "") + '<text x="30" y="43">completed</text>',
-        _cross(104, 39, "") + '<text x="114" y="43">pruned</text>',
-        '<path class="line" d="M168 42h8v-6h8"/><text x="190" y="43">best so far</text>',
+        _dot(20, 39, 3, "") + '<text x="30" y="43">completed</text>',
+        _cross(112, 39, 3, "") + '<text x="122" y="43">pruned</text>',
+        '<path class="line" d="M182 42h8v-6h8"/><text x="204" y="43">best so far</text>',
     ]
 
 
 def _axes(plot: _Plot) -> list[str]:
-    most_along = max(2, int((plot.right - plot.left) / 80))
+    most_along = max(2, int((plot.right - plot.left) / 56))
     rows = [(plot.y(tick.value), tick.label) for tick in plot.values.ticks()]
     columns = [(plot.x(tick.value), tick.label) for tick in whole_ticks(plot.numbers, most_along)]
     middle = (plot.left + plot.right) / 2
@@ -164,8 +163,17 @@ def _axes(plot: _Plot) -> list[str]:
         *(f'<path class="frame" d="M{x:.1f} {plot.bottom:.1f}v4"/>' for x, _ in columns),
         *(f'<text x="{x:.1f}" y="{plot.bottom + 18:.1f}" text-anchor="middle">{word}</text>' for x, word in columns),
         f'<text x="{middle:.1f}" y="{plot.bottom + 36:.1f}" text-anchor="middle">trial</text>',
-        f'<path class="frame" d="M{plot.left:.1f} {plot.top:.1f}V{plot.bottom:.1f}H{plot.right:.1f}"/>',
+        _frame(plot),
     ]
+
+
+def _frame(plot: _Plot) -> str:
+    return f'<path class="frame" d="M{plot.left:.1f} {plot.top:.1f}V{plot.bottom:.1f}H{plot.right:.1f}"/>'
+
+
+def _nothing(plot: _Plot) -> list[str]:
+    x, y = (plot.left + plot.right) / 2, (plot.top + plot.bottom) / 2
+    return [_frame(plot), f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">No trial has finished yet</text>']
 
 
 def _marks(plot: _Plot, points: Sequence[HistoryPoint]) -> list[str]:
@@ -176,6 +184,7 @@ def _marks(plot: _Plot, points: Sequence[HistoryPoint]) -> list[str]:
         FORMS[point.state](
             plot.x(point.number),
             plot.y(point.value),
+            3.0 if titled else 2.0,
             f"<title>trial {point.number}, {point.state}: {point.value:.6g}</title>" if titled else "",
         )
         for point in ordered

@@ -4,14 +4,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, or_, select, update
+from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Integer, Text
 
 from models.leases import lock_leases
-from models.ledger import Change, lock_study, out_of_time, record, update_study
-from models.rowsets import Columns, pack, rowset
+from models.ledger import Change, lock_counters, out_of_time, record, update_study
+from models.rowsets import Columns, insert_rowset, pack, rowset
 from models.states import AttemptState, StudyState, TrialState
 from models.tables import Attempt, Lease, Study, Trial
 
@@ -61,7 +63,7 @@ def reserve(connection: Connection, study_id: int, *, capacity: int, now: dateti
     Budget, parallelism, pause and cancel are all read under the lock, so none can be passed. A grid's budget is never
     larger than the grid, so its draws end with it.
     """
-    study = lock_study(connection, study_id)
+    study = lock_counters(connection, study_id)
     if study is None or study.state != StudyState.RUNNING or study.closing is not None or out_of_time(study, now):
         return None
     slots = capacity if study.parallelism is None else min(capacity, study.parallelism - study.running)
@@ -121,7 +123,7 @@ def take(
     seqs = record(connection, study, changes, now)
     _run_again(connection, reservation, seqs, now)
     _insert_fresh(connection, reservation, points, seqs, now)
-    _grant(connection, claimed, worker, now)
+    _grant(connection, study.id, claimed, worker, now)
     counters = {
         "allocated": study.allocated + len(reservation.numbers),
         "drawn": study.drawn + len(reservation.draws),
@@ -172,30 +174,61 @@ def _insert_fresh(
 ) -> None:
     study = reservation.study
     rows = [
-        {
-            "study_id": study.id,
-            "number": number,
-            "state": TrialState.RUNNING,
-            "queue": study.queue,
-            "draw": draw,
-            "attempt": 1,
-            "seq": seqs[number],
-            "created_at": now,
-            "started_at": now,
-            **point,
-        }
+        {"number": number, "draw": draw, "seq": seqs[number], **point}
         for number, draw, point in zip(reservation.numbers, reservation.draws, points, strict=True)
     ]
     if rows:
-        connection.execute(insert(Trial).returning(Trial.number), rows)
+        given = {"study": study.id, "queue": study.queue, "now": now, "rows": pack(rows)}
+        connection.execute(_fresh_trials(connection.dialect.name), given)
 
 
-def _grant(connection: Connection, claimed: Sequence[Claimed], worker: str, now: datetime) -> None:
-    keys = [{"study_id": claim.study_id, "number": claim.number, "attempt": claim.attempt} for claim in claimed]
-    attempts = [{**key, "worker": worker, "state": AttemptState.RUNNING, "started_at": now} for key in keys]
-    connection.execute(insert(Attempt).returning(Attempt.number), attempts)
-    leases = [{**key, "worker": worker, "token": claim.token} for key, claim in zip(keys, claimed, strict=True)]
-    connection.execute(insert(Lease).returning(Lease.number), leases)
+@cache
+def _fresh_trials(dialect: str) -> Insert:
+    columns: Columns = {
+        "number": Integer(),
+        "draw": Integer(),
+        "seq": BigInteger(),
+        "params": JSON(),
+        "origin": Text(),
+        "grid_index": BigInteger(),
+        "dedupe_key": Text(),
+        "why": JSON(),
+    }
+    fixed = {
+        "study_id": bindparam("study"),
+        "queue": bindparam("queue"),
+        "state": TrialState.RUNNING.value,
+        "attempt": 1,
+        "created_at": bindparam("now"),
+        "started_at": bindparam("now"),
+    }
+    return insert_rowset(dialect, Trial, columns, fixed)
+
+
+def _grant(connection: Connection, study_id: int, claimed: Sequence[Claimed], worker: str, now: datetime) -> None:
+    dialect = connection.dialect.name
+    rows = pack([{"number": claim.number, "attempt": claim.attempt, "token": claim.token} for claim in claimed])
+    given = {"study": study_id, "worker": worker, "rows": rows}
+    connection.execute(_fresh_attempts(dialect), {**given, "now": now})
+    connection.execute(_fresh_leases(dialect), given)
+
+
+@cache
+def _fresh_attempts(dialect: str) -> Insert:
+    fixed = {
+        "study_id": bindparam("study"),
+        "worker": bindparam("worker"),
+        "state": AttemptState.RUNNING.value,
+        "started_at": bindparam("now"),
+    }
+    return insert_rowset(dialect, Attempt, {"number": Integer(), "attempt": Integer()}, fixed)
+
+
+@cache
+def _fresh_leases(dialect: str) -> Insert:
+    columns: Columns = {"number": Integer(), "attempt": Integer(), "token": Text()}
+    fixed = {"study_id": bindparam("study"), "worker": bindparam("worker"), "beat": 0}
+    return insert_rowset(dialect, Lease, columns, fixed)
 
 
 def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> list[Claimed]:
@@ -207,6 +240,16 @@ def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed
     live = [(claim, point) for claim, point in points if claim.token in held]
     if not live:
         return []
+    rows = [
+        {"number": claim.number, "seq": study.seq + offset, **point} for offset, (claim, point) in enumerate(live, 1)
+    ]
+    connection.execute(_filled_trials(connection.dialect.name), {"study": study.id, "rows": pack(rows)})
+    update_study(connection, study, {"seq": study.seq + len(live)})
+    return [claim for claim, _ in live]
+
+
+@cache
+def _filled_trials(dialect: str) -> Update:
     columns: Columns = {
         "number": Integer(),
         "params": JSON(),
@@ -215,18 +258,17 @@ def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed
         "dedupe_key": Text(),
         "seq": BigInteger(),
     }
-    given = rowset(connection.dialect.name, columns)
-    rows = [
-        {"number": claim.number, "seq": study.seq + offset, **point} for offset, (claim, point) in enumerate(live, 1)
-    ]
-    connection.execute(
+    given = rowset(dialect, columns)
+    return (
         update(Trial)
         .where(Trial.study_id == bindparam("study"), Trial.number == given.c.number, Trial.params.is_(None))
-        .values({name: given.c[name] for name in columns if name != "number"}),
-        {"study": study.id, "rows": pack(rows)},
+        .values({name: given.c[name] for name in columns if name != "number"})
     )
-    update_study(connection, study, {"seq": study.seq + len(live)})
-    return [claim for claim, _ in live]
+
+
+def stored_definition(connection: Connection, study_id: int) -> dict[str, Any]:
+    """Return what a claim leaves out because it is wide: the study's definition."""
+    return connection.execute(select(Study.definition).where(Study.id == study_id)).scalar_one()
 
 
 def taken_keys(connection: Connection, study_id: int, keys: Sequence[str]) -> set[str]:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, Delete, Row, Update, bindparam, delete, exists, func, select, update
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
 from models.leases import lock_leases, stops
-from models.ledger import Change, lock_study, out_of_time, record, study_move, update_study
-from models.rowsets import Columns, pack, rowset
+from models.ledger import Change, lock_counters, lock_study, out_of_time, record, study_move, update_study
+from models.rowsets import Columns, among, pack, rowset
 from models.states import FINAL_TRIAL_STATES, AttemptState, StudyState, TrialState
 from models.tables import Attempt, Lease, Study, Trial
 
@@ -55,7 +56,7 @@ def end(
 
     A trial against which a stop decision stands is recorded as pruned, although it completed.
     """
-    study = lock_study(connection, study_id)
+    study = lock_counters(connection, study_id)
     if study is None:
         return Verdicts((), (), tuple(ending.number for ending in endings))
     held = {row.token for row in lock_leases(connection, [ending.token for ending in endings])}
@@ -83,12 +84,10 @@ def _not_again(ending: Ending, why: str) -> Ending:
 
 
 def _obey(connection: Connection, study_id: int, endings: Sequence[Ending]) -> list[Ending]:
-    completed = [(study_id, ending.number) for ending in endings if ending.target is TrialState.COMPLETED]
-    decided = stops(connection, completed)
+    completed = [ending.number for ending in endings if ending.target is TrialState.COMPLETED]
+    decided = stops(connection, study_id, completed)
     return [
-        replace(ending, target=TrialState.PRUNED, reason=decided[study_id, ending.number])
-        if (study_id, ending.number) in decided
-        else ending
+        replace(ending, target=TrialState.PRUNED, reason=decided[ending.number]) if ending.number in decided else ending
         for ending in endings
     ]
 
@@ -117,6 +116,13 @@ _TRIAL_COLUMNS: Columns = {
     "score": Double(),
     "reason": Text(),
     "seq": BigInteger(),
+}
+_ATTEMPT_COLUMNS: Columns = {
+    "number": Integer(),
+    "attempt": Integer(),
+    "state": Text(),
+    "reason": Text(),
+    "error": Text(),
 }
 
 
@@ -159,7 +165,6 @@ def write_trials(
     connection: Connection, study_id: int, endings: Sequence[Ending], seqs: Mapping[int, int], now: datetime
 ) -> None:
     """Move running trials to where their endings say, all in one statement for each of the two kinds."""
-    given = rowset(connection.dialect.name, _TRIAL_COLUMNS)
     rows = [
         {
             "number": ending.number,
@@ -173,23 +178,8 @@ def write_trials(
         if ending.target in FINAL_TRIAL_STATES
     ]
     if rows:
-        statement = (
-            update(Trial)
-            .where(
-                Trial.study_id == bindparam("study"),
-                Trial.number == given.c.number,
-                Trial.state == TrialState.RUNNING,
-            )
-            .values(
-                state=given.c.target,
-                values=given.c["values"],
-                score=given.c.score,
-                reason=given.c.reason,
-                seq=given.c.seq,
-                finished_at=bindparam("now"),
-            )
-        )
-        connection.execute(statement, {"study": study_id, "now": now, "rows": pack(rows)})
+        given = {"study": study_id, "now": now, "rows": pack(rows)}
+        connection.execute(_ended_trials(connection.dialect.name), given)
     for ending in endings:
         if ending.target is TrialState.QUEUED:
             connection.execute(
@@ -204,12 +194,47 @@ def write_trials(
             )
 
 
-def _close_attempts(connection: Connection, study_id: int, endings: Sequence[Ending], now: datetime) -> None:
-    given = rowset(
-        connection.dialect.name,
-        {"number": Integer(), "attempt": Integer(), "state": Text(), "reason": Text(), "error": Text()},
+@cache
+def _ended_trials(dialect: str) -> Update:
+    given = rowset(dialect, _TRIAL_COLUMNS)
+    return (
+        update(Trial)
+        .where(
+            Trial.study_id == bindparam("study"),
+            Trial.number == given.c.number,
+            Trial.state == TrialState.RUNNING,
+        )
+        .values(
+            state=given.c.target,
+            values=given.c["values"],
+            score=given.c.score,
+            reason=given.c.reason,
+            seq=given.c.seq,
+            finished_at=bindparam("now"),
+        )
     )
-    statement = (
+
+
+def _close_attempts(connection: Connection, study_id: int, endings: Sequence[Ending], now: datetime) -> None:
+    dialect = connection.dialect.name
+    rows = [
+        {
+            "number": ending.number,
+            "attempt": ending.attempt,
+            "state": ending.attempt_state,
+            "reason": ending.reason,
+            "error": ending.error,
+        }
+        for ending in endings
+    ]
+    connection.execute(_ended_attempts(dialect), {"study": study_id, "now": now, "rows": pack(rows)})
+    connection.execute(_ended_leases(dialect), {"tokens": pack([ending.token for ending in endings])})
+
+
+@cache
+def _ended_attempts(dialect: str) -> Update:
+    given = rowset(dialect, _ATTEMPT_COLUMNS)
+    return (
         update(Attempt)
         .where(
             Attempt.study_id == bindparam("study"),
@@ -223,18 +248,11 @@ def _close_attempts(connection: Connection, study_id: int, endings: Sequence[End
             finished_at=bindparam("now"),
         )
     )
-    rows = [
-        {
-            "number": ending.number,
-            "attempt": ending.attempt,
-            "state": ending.attempt_state,
-            "reason": ending.reason,
-            "error": ending.error,
-        }
-        for ending in endings
-    ]
-    connection.execute(statement, {"study": study_id, "now": now, "rows": pack(rows)})
-    connection.execute(delete(Lease).where(Lease.token.in_([ending.token for ending in endings])))
+
+
+@cache
+def _ended_leases(dialect: str) -> Delete:
+    return delete(Lease).where(among(dialect, Lease.token.expression, "tokens"))
 
 
 def _study_end(
@@ -302,11 +320,11 @@ def cancel_waiting(
         connection.execute(
             update(Trial)
             .where(Trial.study_id == bindparam("study"), Trial.number == given.c.number)
-            .values(state=TrialState.CANCELLED, seq=given.c.seq, reason=bindparam("why"), finished_at=bindparam("now")),
+            .values(state=TrialState.CANCELLED, seq=given.c.seq, reason=bindparam("because"), finished_at=bindparam("now")),
             {
                 "study": study.id,
                 "now": now,
-                "why": reason,
+                "because": reason,
                 "rows": pack([{"number": number, "seq": seq} for number, seq in seqs.items()]),
             },
         )

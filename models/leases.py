@@ -1,25 +1,36 @@
 """Holding a trial: heartbeats, measurements and rung decisions, all fenced by the lease's token."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Insert, ReturningInsert, ReturningUpdate
+from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
+from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import StudyState
 from models.tables import Lease, Measurement, Rung, Study, Table
+
+_TRIAL: Columns = {"study_id": BigInteger(), "number": Integer()}
+_MEASUREMENT: Columns = {**_TRIAL, "attempt": Integer(), "step": BigInteger(), "values": JSON()}
+_RUNG: Columns = {**_TRIAL, "step": BigInteger(), "score": Double()}
 
 
 def lock_leases(connection: Connection, tokens: Sequence[str]) -> list[Row[Any]]:
     """Lock the leases that these tokens still hold, in (study, trial) order. A token that is missing is stale."""
-    query = (
+    return list(connection.execute(_locked(connection.dialect.name), {"tokens": pack(tokens)}))
+
+
+@cache
+def _locked(dialect: str) -> Select[Any]:
+    return (
         select(Lease.study_id, Lease.number, Lease.attempt, Lease.token)
-        .where(Lease.token.in_(tokens))
+        .where(among(dialect, Lease.token.expression, "tokens"))
         .order_by(Lease.study_id, Lease.number)
         .with_for_update()
     )
-    return list(connection.execute(query))
 
 
 def beat(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]:
@@ -27,21 +38,43 @@ def beat(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]
 
     A trial stops when its study ended, or closed because its seconds are spent.
     """
-    query = (
+    rows = connection.execute(_locked_with_study(connection.dialect.name), {"tokens": pack(tokens)})
+    held = {row.token: _why_stop(row.state, row.closing) for row in rows}
+    if held:
+        connection.execute(_beating(connection.dialect.name), {"tokens": pack(list(held))})
+    return held
+
+
+@cache
+def _locked_with_study(dialect: str) -> Select[Any]:
+    return (
         select(Lease.token, Study.state, Study.closing)
         .join(Study, Study.id == Lease.study_id)
-        .where(Lease.token.in_(tokens))
+        .where(among(dialect, Lease.token.expression, "tokens"))
         .order_by(Lease.study_id, Lease.number)
         .with_for_update(of=Lease)
     )
-    held = {row.token: _why_stop(row.state, row.closing) for row in connection.execute(query)}
-    if held:
-        connection.execute(update(Lease).where(Lease.token.in_(list(held))).values(beat=Lease.beat + 1))
-    return held
+
+
+@cache
+def _beating(dialect: str) -> Update:
+    return update(Lease).where(among(dialect, Lease.token.expression, "tokens")).values(beat=Lease.beat + 1)
 
 
 def _why_stop(state: str, closing: str | None) -> str | None:
     return closing if state in {StudyState.RUNNING, StudyState.PAUSED} else state
+
+
+def insert_new(
+    connection: Connection,
+    table: type[Table],
+    rows: Sequence[Mapping[str, Any]],
+    *returning: Any,  # noqa: ANN401  columns
+) -> list[Row[Any]]:
+    """Insert rows whose keys are new, skip the others, and return `returning` of those inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
+    return list(connection.execute(statement.returning(*returning), [dict(row) for row in rows]))
 
 
 def insert_new(
@@ -61,16 +94,28 @@ def add_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) 
 
     The same step with the same values again is accepted.
     """
-    key = (Measurement.study_id, Measurement.number, Measurement.attempt, Measurement.step)
-    added = {tuple(row) for row in insert_new(connection, Measurement, rows, *key)}
-    repeated = [row for row in rows if _key(row) not in added]
-    if not repeated:
+    if not rows:
         return []
-    query = select(*key, Measurement.values).where(
-        or_(*(and_(*(column == row[column.key] for column in key)) for row in repeated))
+    given = {"rows": pack(rows)}
+    added = connection.execute(
+        _new_measurements(connection.dialect.name), given, execution_options={"preserve_rowcount": True}
     )
-    stored = {tuple(row)[:4]: row.values for row in connection.execute(query)}
-    return [row for row in repeated if stored[_key(row)] != row["values"]]
+    if added.rowcount == len(rows):
+        return []
+    stored = {tuple(row)[:4]: row.values for row in connection.execute(_same_places(connection.dialect.name), given)}
+    return [row for row in rows if stored[_key(row)] != row["values"]]
+
+
+@cache
+def _new_measurements(dialect: str) -> Insert:
+    return insert_rowset(dialect, Measurement, _MEASUREMENT, {}).on_conflict_do_nothing()
+
+
+@cache
+def _same_places(dialect: str) -> Select[Any]:
+    key = (Measurement.study_id, Measurement.number, Measurement.attempt, Measurement.step)
+    given = rowset(dialect, _MEASUREMENT)
+    return select(*key, Measurement.values).where(*(column == given.c[column.key] for column in key))
 
 
 def _key(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
@@ -79,50 +124,89 @@ def _key(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 def add_rungs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
     """Store scores at rungs (study_id, number, step, score); return the keys that are new."""
-    key = (Rung.study_id, Rung.number, Rung.step)
-    return {tuple(row) for row in insert_new(connection, Rung, [{**row, "stop": False} for row in rows], *key)}
+    return {tuple(row) for row in connection.execute(_new_rungs(connection.dialect.name), {"rows": pack(rows)})}
 
 
-def rung_size(connection: Connection, study_id: int, step: int) -> int:
-    """Count the trials whose score at this rung is known."""
-    query = select(func.count()).select_from(Rung).where(Rung.study_id == study_id, Rung.step == step)
-    return connection.execute(query).scalar_one()
+@cache
+def _new_rungs(dialect: str) -> ReturningInsert[Any]:
+    statement = insert_rowset(dialect, Rung, _RUNG, {"stop": False}).on_conflict_do_nothing()
+    return statement.returning(Rung.study_id, Rung.number, Rung.step)
 
 
-def rung_cutoff(connection: Connection, study_id: int, step: int, rank: int) -> float:
-    """Return the `rank`-th best score at a rung, counted from 1; lower is better."""
-    query = (
-        select(Rung.score)
-        .where(Rung.study_id == study_id, Rung.step == step)
-        .order_by(Rung.score)
-        .offset(rank - 1)
+def at_rung(connection: Connection, study_id: int, step: int, numbers: Sequence[int]) -> tuple[int, dict[int, str]]:
+    """Count the trials whose score at this rung is known; of `numbers` say who is to stop, here or at any rung, and why."""
+    rows = connection.execute(
+        _at_rung(connection.dialect.name), {"study": study_id, "rung": step, "numbers": pack(numbers)}
+    ).all()
+    return rows[0].size, {row.number: row.reason for row in rows if row.number is not None}
+
+
+@cache
+def _at_rung(dialect: str) -> Select[Any]:
+    here = Rung.__table__.alias("here")
+    size = (
+        select(func.count().label("size"))
+        .select_from(here)
+        .where(here.c.study_id == bindparam("study"), here.c.step == bindparam("rung"))
+        .subquery("reached")
+    )
+    stands = (
+        (Rung.study_id == bindparam("study")) & Rung.stop.is_(True) & among(dialect, Rung.number.expression, "numbers")
+    )
+    return select(size.c.size, Rung.number, Rung.reason).join_from(size, Rung, stands, isouter=True).order_by(Rung.step)
+
+
+def stop_behind(
+    connection: Connection, study_id: int, step: int, numbers: Sequence[int], *, rank: int, reason: str
+) -> list[int]:
+    """Decide that those of these trials stop whose score at this rung is behind the `rank`-th best, counted from 1.
+
+    Return them. Lower scores are better, and one equal to the `rank`-th best goes on.
+    """
+    given = {"study": study_id, "rung": step, "numbers": pack(numbers), "before": rank - 1, "why": reason}
+    return list(connection.scalars(_stopped_behind(connection.dialect.name), given))
+
+
+@cache
+def _stopped_behind(dialect: str) -> ReturningUpdate[Any]:
+    here = Rung.__table__.alias("here")
+    last = (
+        select(here.c.score)
+        .where(here.c.study_id == bindparam("study"), here.c.step == bindparam("rung"))
+        .order_by(here.c.score)
+        .offset(bindparam("before", type_=Integer))
         .limit(1)
+        .scalar_subquery()
     )
-    return connection.execute(query).scalar_one()
-
-
-def stop_at_rung(connection: Connection, study_id: int, step: int, numbers: Sequence[int], reason: str) -> None:
-    """Decide that these trials stop at this rung."""
-    connection.execute(
+    return (
         update(Rung)
-        .where(Rung.study_id == study_id, Rung.step == step, Rung.number.in_(numbers))
-        .values(stop=True, reason=reason)
+        .where(
+            Rung.study_id == bindparam("study"),
+            Rung.step == bindparam("rung"),
+            among(dialect, Rung.number.expression, "numbers"),
+            Rung.score > last,
+        )
+        .values(stop=True, reason=bindparam("why"))
+        .returning(Rung.number)
     )
 
 
-def stops(connection: Connection, trials: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """Return the reason of the stop decision that stands against each of these (study, number) trials."""
-    if not trials:
+def stops(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
+    """Return the reason of the stop decision that stands against each of these trials of a study."""
+    if not numbers:
         return {}
-    by_study: dict[int, list[int]] = {}
-    for study_id, number in trials:
-        by_study.setdefault(study_id, []).append(number)
-    query = (
-        select(Rung.study_id, Rung.number, Rung.reason)
+    rows = connection.execute(_stops(connection.dialect.name), {"study": study_id, "numbers": pack(numbers)})
+    return {row.number: row.reason for row in rows}
+
+
+@cache
+def _stops(dialect: str) -> Select[Any]:
+    return (
+        select(Rung.number, Rung.reason)
         .where(
+            Rung.study_id == bindparam("study"),
+            among(dialect, Rung.number.expression, "numbers"),
             Rung.stop.is_(True),
-            or_(*(and_(Rung.study_id == study_id, Rung.number.in_(numbers)) for study_id, numbers in by_study.items())),
         )
         .order_by(Rung.step)
     )
-    return {(row.study_id, row.number): row.reason for row in connection.execute(query)}

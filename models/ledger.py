@@ -7,10 +7,14 @@ are exact there without row locks.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import BigInteger, Integer, Text
 
+from models.rowsets import Columns, insert_rowset, pack
 from models.states import StudyState, study_sources
 from models.tables import Event, Study
 
@@ -28,7 +32,18 @@ class Change:
 
 def lock_study(connection: Connection, study_id: int) -> Row[Any] | None:
     """Take the study's row lock and return the row; None when there is no such study."""
-    return connection.execute(select(Study.__table__).where(Study.id == study_id).with_for_update()).one_or_none()
+    return connection.execute(_LOCKED, {"study": study_id}).one_or_none()
+
+
+def lock_counters(connection: Connection, study_id: int) -> Row[Any] | None:
+    """Do the same, but leave out what is wide and decides nothing: definition and labels."""
+    return connection.execute(_LOCKED_NARROW, {"study": study_id}).one_or_none()
+
+
+_LOCKED = select(Study.__table__).where(Study.id == bindparam("study")).with_for_update()
+_LOCKED_NARROW = _LOCKED.with_only_columns(
+    *(column for column in Study.__table__.c if column.name not in {"definition", "labels"})
+)
 
 
 def record(connection: Connection, study: Row[Any], changes: Sequence[Change], now: datetime) -> dict[int, int]:
@@ -40,19 +55,30 @@ def record(connection: Connection, study: Row[Any], changes: Sequence[Change], n
         return {}
     rows = [
         {
-            "study_id": study.id,
             "seq": study.seq + offset,
             "number": change.number,
             "attempt": change.attempt,
             "source": change.source,
             "target": change.target,
             "reason": change.reason,
-            "at": now,
         }
         for offset, change in enumerate(changes, start=1)
     ]
-    connection.execute(insert(Event).returning(Event.seq), rows)
-    return {row["number"]: row["seq"] for row in rows if row["number"] is not None}
+    connection.execute(_new_events(connection.dialect.name), {"study": study.id, "now": now, "rows": pack(rows)})
+    return {change.number: seq for seq, change in enumerate(changes, start=study.seq + 1) if change.number is not None}
+
+
+@cache
+def _new_events(dialect: str) -> Insert:
+    columns: Columns = {
+        "seq": BigInteger(),
+        "number": Integer(),
+        "attempt": Integer(),
+        "source": Text(),
+        "target": Text(),
+        "reason": Text(),
+    }
+    return insert_rowset(dialect, Event, columns, {"study_id": bindparam("study"), "at": bindparam("now")})
 
 
 def update_study(connection: Connection, study: Row[Any], values: Mapping[str, Any]) -> None:

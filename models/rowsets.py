@@ -1,15 +1,31 @@
-"""A table made of parameters, so that one statement updates many rows, each with its own values.
+"""A table made of parameters, so that one statement reads or writes many rows, each with its own values.
 
 The rows travel as one JSON document, and the database reads it as a table: the statement keeps the same text
-for any number of rows, so it is compiled and planned once.
+for any number of rows, so it is built, compiled and planned once.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, TypeDecorator, bindparam, cast, column, func, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    TypeDecorator,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, Boolean, Text, TypeEngine
+
+from models.tables import Table
 
 Columns = Mapping[str, TypeEngine[Any]]
 
@@ -29,9 +45,34 @@ def rowset(dialect: str, columns: Columns, *, parameter: str = "rows") -> FromCl
     return select(*fields).subquery("given")
 
 
-def pack(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows for `rowset`. Raise ValueError for NaN or infinity."""
-    return json.dumps(list(rows), allow_nan=False)
+def insert_rowset(dialect: str, table: type[Table], columns: Columns, fixed: Mapping[str, object]) -> Insert:
+    """Insert the rows bound to `rows`, with the values of `fixed` (plain or parameters) in each."""
+    given = rowset(dialect, columns)
+    same = {name: type_coerce(value, table.__table__.c[name].type) for name, value in fixed.items()}
+    # SQLite cannot tell ON CONFLICT from a join's ON without a WHERE before it.
+    rows = select(*(given.c[name] for name in columns), *same.values()).where(true())
+    statement: postgresql.Insert | sqlite.Insert = (
+        postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    )
+    return statement.from_select([*columns, *same], rows, include_defaults=False)
+
+
+def among(dialect: str, wanted: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    """Say whether `wanted`, text or a whole number, is in the list bound to `parameter` (see `pack`)."""
+    document = bindparam(parameter, type_=Text)
+    if dialect == "postgresql":
+        value: ColumnElement[Any] = func.json_array_elements_text(cast(document, JSON))
+        if isinstance(wanted.type, Integer):
+            value = cast(value, wanted.type)
+        # An array, not a join: the index is looked up whatever the planner thinks of the document.
+        return wanted == func.any(func.array(select(value).scalar_subquery()))
+    each = func.json_each(document).table_valued("value", name="each")
+    return wanted.in_(select(each.c.value))
+
+
+def pack(rows: Sequence[object]) -> str:
+    """Write rows (mappings for `rowset`, plain values for `among`). Raise ValueError for NaN or infinity."""
+    return json.dumps(rows, allow_nan=False)
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:

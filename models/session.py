@@ -6,6 +6,7 @@ unit runs again, so a unit must be idempotent: it may have been committed althou
 """
 
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,7 +24,8 @@ Work = Callable[[Connection], T]
 # Serialization failure, deadlock, lock not available; then the classes of lost connections and of a server going down.
 _AGAIN_STATES = frozenset({"40001", "40P01", "55P03"})
 _AGAIN_CLASSES = ("08", "57P")
-_BUSY_MILLISECONDS = 10_000
+_BUSY_SECONDS = 10.0
+_BUSY_TURN_MILLISECONDS = 8
 _PAUSE_CAP = 1.0
 
 _POSTGRES_OPTIONS = (
@@ -101,7 +103,7 @@ def _again(error: DBAPIError) -> bool:
 
 def _engine(url: str, pool_size: int) -> Engine:
     if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, pool_timeout=5)
+        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_timeout=5)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -120,13 +122,29 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  t
     """Take transactions into our own hands and make commits durable; readers never block behind a writer."""
     del record
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MILLISECONDS}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_TURN_MILLISECONDS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    """Begin; wait for another writer to end, up to _BUSY_SECONDS.
+
+    SQLite itself waits longer between its looks the longer it has waited, up to 100 ms, so that whoever came late wins
+    and whoever waits may starve. Its turns are therefore short (looks after 1, 2 and 5 ms), and we take many.
+    """
     # A deferred transaction that turns into a writer can fail at once as busy; so writers say it at the start.
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('tuneup_mode', 'IMMEDIATE')}")
+    begin = f"BEGIN {connection.get_execution_options().get('tuneup_mode', 'IMMEDIATE')}"
+    driver: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            driver.execute(begin)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                break
+        else:
+            return
+    connection.exec_driver_sql(begin)  # what it raises now is raised as every other error of the database
 
 
 def _begin_postgres(connection: Connection) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select
 
+from models.leases import insert_new
 from models.ledger import Change, record, update_study
 from models.states import StudyState, TrialState
 from models.tables import Event, Project, Study, Trial
@@ -19,8 +20,9 @@ def ensure_project(connection: Connection, name: str, now: datetime) -> int:
     found = connection.execute(query).scalar_one_or_none()
     if found is not None:
         return found
-    made = insert(Project).values(name=name, created_at=now).returning(Project.id)
-    return connection.execute(made).scalar_one()
+    # Another process may make it at this very moment; then ours is skipped, and the next look finds that one.
+    insert_new(connection, Project, [{"name": name, "created_at": now}], Project.id)
+    return connection.execute(query).scalar_one()
 
 
 def insert_study(connection: Connection, row: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, desc, func, or_, select
 
+from models.states import AttemptState
 from models.tables import Attempt, Measurement, Study, Trial
 
 # Past every finite score, so that trials without one sort behind those that have one.
@@ -93,6 +94,18 @@ def list_measurements(connection: Connection, study_id: int, number: int) -> lis
     )
     query = select(latest.c.step, latest.c["values"]).where(latest.c.place == 1).order_by(latest.c.step)
     return list(connection.execute(query))
+
+
+def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[tuple[int, str | None], int]:
+    """Count the lost attempts of each of these trials by (number, reason)."""
+    if not numbers:
+        return {}
+    query = (
+        select(Attempt.number, Attempt.reason, func.count().label("strikes"))
+        .where(Attempt.study_id == study_id, Attempt.number.in_(numbers), Attempt.state == AttemptState.LOST)
+        .group_by(Attempt.number, Attempt.reason)
+    )
+    return {(row.number, row.reason): row.strikes for row in connection.execute(query)}
 
 
 def list_attempts(connection: Connection, study_id: int, number: int) -> Sequence[Row[Any]]:

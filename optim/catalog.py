@@ -283,7 +283,7 @@ _SCHEDULES = (
 OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType({info.name: info for info in _OPTIMIZERS})
 SCHEDULES: Mapping[str, ScheduleInfo] = MappingProxyType({info.name: info for info in _SCHEDULES})
 WARMUPS = ("linear",)
-DEFAULT_OPTIMIZER = "sgd"
+DEFAULT_OPTIMIZER = "adam"
 DEFAULT_SCHEDULE = "constant"
 
 COMMON: Mapping[str, Option] = MappingProxyType({

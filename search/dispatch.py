@@ -135,15 +135,15 @@ class Dispatcher:
             now = self.clock()
             reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
             if reservation is not None:
-                points = self._points(self._know(reservation.study), reservation.draws)
+                points = self._points(self._know(connection, reservation.study), reservation.draws)
                 return claims.take(connection, reservation, points, worker=self.worker, now=now)
             endings.close_if_spent(connection, study_id, now)
         return []
 
-    def _know(self, study: Row[Any]) -> _Known:
+    def _know(self, connection: Connection, study: Row[Any]) -> _Known:
         known = self._known.get(study.id)
         if known is None:
-            definition = read_definition(study.definition)
+            definition = read_definition(claims.stored_definition(connection, study.id))
             known = _Known(definition, study.seed, make(definition, study.seed))
             self._known[study.id] = known
         return known

@@ -37,12 +37,24 @@ _PAUSE_CAP_SECONDS = 600.0
 
 
 def after(
-    failure: Failure, number: int, attempt: int, token: str, now: datetime, *, error: str | None = None
+    failure: Failure,
+    number: int,
+    attempt: int,
+    token: str,
+    now: datetime,
+    *,
+    strikes: int | None = None,
+    error: str | None = None,
 ) -> Ending:
-    """Say how an attempt that failed ends: queued for another one after a jittered pause, or failed for good."""
+    """Say how an attempt that failed ends: queued for another one after a jittered pause, or failed for good.
+
+    `strikes` are the trial's earlier attempts that failed in the same way; None takes every earlier one for such.
+    Attempts that were given back are no strikes, so a worker may be restarted under a trial any number of times.
+    """
     policy = _POLICIES[failure]
-    again = attempt < policy.attempts
-    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0 ** (attempt - 1)))
+    before = attempt - 1 if strikes is None else strikes
+    again = before + 1 < policy.attempts
+    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0**before))
     return Ending(
         number=number,
         attempt=attempt,

@@ -260,10 +260,12 @@ def _decimal(number: float) -> Decimal:
 
 
 def _lattice_index(value: float, low: float, step: float) -> int | None:
-    """Return k with low + k * step == value, within one part in 10^9 of a step; None if there is none."""
-    steps = (_decimal(value) - _decimal(low)) / _decimal(step)
+    """Return k with low + k * step == value, within one part in 10^9 of a step or a float's precision; else None."""
+    first, stride = _decimal(low), _decimal(step)
+    steps = (_decimal(value) - first) / stride
     nearest = round(steps)
-    return nearest if abs(steps - nearest) <= Decimal("1e-9") else None
+    close = abs(steps - nearest) <= Decimal("1e-9") or float(first + nearest * stride) == value
+    return nearest if close else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,29 +52,29 @@ def decide(connection: Connection, reports: Sequence[_Report]) -> dict[Place, st
         for (study_id, number, step), value in scores.items()
     ]
     fresh = leases.add_rungs(connection, rows)
-    for study_id, step in sorted({(study_id, step) for study_id, _, step in fresh}):
-        _cut(connection, definitions[study_id], study_id, step, scores, fresh)
-    standing = leases.stops(connection, sorted({place[:2] for place in scores}))
+    standing: dict[tuple[int, int], str] = {}
+    for study_id, step in sorted({(study_id, step) for study_id, _, step in scores}):
+        here = [number for study, number, at in scores if (study, at) == (study_id, step)]
+        new = [number for number in here if (study_id, number, step) in fresh]
+        decided = _judge(connection, definitions[study_id], study_id, step, here, new)
+        standing |= {(study_id, number): why for number, why in decided.items()}
     return {place: standing[place[:2]] for place in scores if place[:2] in standing}
 
 
-def _cut(
+def _judge(
     connection: Connection,
     definition: StudyDefinition,
     study_id: int,
     step: int,
-    scores: Mapping[Place, float],
-    fresh: set[Place],
-) -> None:
-    """Stop those of the fresh trials at one rung that rank behind the ones it keeps."""
-    pruning = definition.pruning
-    if pruning is None:
-        return
-    size = leases.rung_size(connection, study_id, step)
-    kept = keep(pruning, size)
-    if kept >= size:
-        return
-    cutoff = leases.rung_cutoff(connection, study_id, step, kept)
-    behind = [n for s, n, at in sorted(fresh) if (s, at) == (study_id, step) and scores[s, n, at] > cutoff]
-    if behind:
-        leases.stop_at_rung(connection, study_id, step, behind, reason(pruning, step=step, kept=kept, size=size))
+    here: Sequence[int],
+    new: Sequence[int],
+) -> dict[int, str]:
+    """Stop those of the new trials at one rung that rank behind the ones it keeps; say who of all here is to stop."""
+    size, standing = leases.at_rung(connection, study_id, step, here)
+    kept = keep(definition.pruning, size) if definition.pruning is not None else size
+    if not new or kept >= size or definition.pruning is None:
+        return standing
+    why = reason(definition.pruning, step=step, kept=kept, size=size)
+    return standing | dict.fromkeys(
+        leases.stop_behind(connection, study_id, step, new, rank=kept, reason=why), why
+    )

@@ -58,7 +58,7 @@ def create_study(connection: Connection, project_id: int, raw: object, *, now: d
 def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
     """Change name, labels, budget or parallelism. Raising the budget of a completed study reopens it.
 
-    Raise InvalidStudy for an edit that would not be a valid study, Conflict for a budget below what is allocated.
+    Raise InvalidStudy for an edit that would not be a valid study, and for a budget below what is allocated.
     """
     study = _locked(connection, project_id, text)
     definition = _edited(study, edits)
@@ -75,24 +75,33 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         "parallelism": definition.parallelism,
         "definition": definition.model_dump(mode="json"),
     }
-    target = _after_edit(connection, study, definition, now)
+    target = _after_edit(connection, study, definition)
     if target is not None:
         values |= study_move(study, target, now, reason=None)
+    if target is StudyState.RUNNING:
+        values |= _reopened(study, now)
     studies.change_study(connection, study, values, now, event=target)
     return _changed(connection, project_id, study.id)
 
 
-def _after_edit(
-    connection: Connection, study: Row[Any], definition: StudyDefinition, now: datetime
-) -> StudyState | None:
+def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefinition) -> StudyState | None:
     """A completed study with budget left runs again; one whose budget was lowered to what is finished is over."""
-    trials, seconds = definition.trials, definition.budget.seconds
-    in_time = seconds is None or elapsed(study, now) < seconds
-    if study.state == StudyState.COMPLETED and trials > study.allocated and in_time:
-        return StudyState.RUNNING
+    trials = definition.trials
+    if study.state == StudyState.COMPLETED and trials > study.allocated:
+        seconds = definition.budget.seconds
+        if seconds is None or elapsed(study, study.finished_at) < seconds:
+            return StudyState.RUNNING
+        if trials > study.budget:
+            raise InvalidStudy([Fault("budget.seconds", f"{seconds:g} seconds are spent; raise them too, or set null")])
     if study.state in endings.LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
         return StudyState.COMPLETED if endings.has_completed(connection, study.id) else StudyState.FAILED
     return None
+
+
+def _reopened(study: Row[Any], now: datetime) -> dict[str, Any]:
+    """While a study was over its clock stood, and what had closed it no longer does."""
+    over = (now - study.finished_at).total_seconds() if study.started_at is not None else 0.0
+    return {"closing": None, "paused_seconds": study.paused_seconds + max(0.0, over)}
 
 
 def _edited(study: Row[Any], edits: object) -> StudyDefinition:

@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.workers < 0:
         sys.stderr.write("tuneup serve: --workers must not be negative\n")
         return 2
+    # uvicorn raises the signal again once it has shut down; then the children are still to be ended, in order.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     given.data.mkdir(parents=True, exist_ok=True)
     database_url = f"sqlite:///{given.data.resolve() / 'tuneup.db'}"
     folder = Path(tempfile.mkdtemp(prefix="tuneup-"))

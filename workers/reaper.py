@@ -15,15 +15,17 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from models import endings, studies, workers
+from models import endings, studies, trials, workers
 from models.ledger import lock_study
 from models.session import Connection, Database, Row
 from search.clock import Clock, utc_now
 from search.failures import Failure, after
+from search.views import read_definition
 
 log = logging.getLogger("tuneup.reaper")
 
 _FORGET_WORKERS = timedelta(days=1)
+_FORGET_SECONDS = 3600.0
 _BRAKE_WORKERS = 4
 
 
@@ -57,6 +59,7 @@ class Reaper:
         self._seen: dict[str, _Seen] = {}
         self._last_look = monotonic()
         self._braked_until = 0.0
+        self._forget_at = self._last_look
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sweep_forever, name="reaper", daemon=True)
 
@@ -79,9 +82,19 @@ class Reaper:
             lost += self._database.write(partial(self._take_back, study_id=study_id, dead=batch))
         for study_id in self._database.read(studies.running_with_seconds):
             self._database.write(partial(endings.close_if_spent, study_id=study_id, now=self._clock()))
+        self._forget()
         waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
         self._nudge(waiting)
         return lost
+
+    def _forget(self) -> None:
+        """Drop the rows of workers long gone, once an hour."""
+        now = self._monotonic()
+        if now < self._forget_at:
+            return
+        self._forget_at = now + _FORGET_SECONDS
+        before = self._clock() - _FORGET_WORKERS
+        self._database.write(lambda connection: workers.forget_workers(connection, before=before), durable=False)
 
     def _observe(self, leases: Sequence[Row[Any]]) -> list[Row[Any]]:
         """Note the counters and return the leases that are dead by now."""
@@ -113,14 +126,26 @@ class Reaper:
         return now < self._braked_until
 
     def _take_back(self, connection: Connection, study_id: int, dead: Sequence[Row[Any]]) -> int:
-        if lock_study(connection, study_id) is None:
+        study = lock_study(connection, study_id)
+        if study is None:
             return 0
         beats = {row.token: self._seen[row.token].beat for row in dead}
         still = workers.unmoved(connection, beats)
         now = self._clock()
-        lost = [after(Failure.INFRASTRUCTURE, row.number, row.attempt, row.token, now) for row in still]
+        strikes = trials.count_strikes(connection, study_id, [row.number for row in still])
+        lost = [
+            after(
+                Failure.INFRASTRUCTURE,
+                row.number,
+                row.attempt,
+                row.token,
+                now,
+                strikes=strikes.get((row.number, Failure.INFRASTRUCTURE.value), 0),
+            )
+            for row in still
+        ]
         if lost:
-            endings.end(connection, study_id, lost, now=now)
+            endings.end(connection, study_id, lost, now=now, max_failed=read_definition(study.definition).max_failed)
             log.warning("took back %d trials of silent workers %s", len(lost), {row.worker for row in still})
         return len(lost)
 

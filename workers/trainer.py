@@ -38,6 +38,7 @@ class Trainer:
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._buffer = b""
+        self._ready = False
         self.trials = 0
         with theirs:
             self._process = subprocess.Popen(
@@ -60,13 +61,13 @@ class Trainer:
         return self.trials >= MOST_TRIALS
 
     def wait_ready(self) -> None:
-        """Wait for its imports. Raise TrainerDied if it ends or takes too long."""
+        """Wait for its imports, once. Raise TrainerDied if it ends or takes too long."""
         deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
+        while not self._ready:
+            if time.monotonic() > deadline:
+                raise TrainerDied(f"the trainer was not ready within {READY_SECONDS:.0f} s")
             message = self.receive(timeout=1.0)
-            if message is not None and message["type"] == "ready":
-                return
-        raise TrainerDied(f"the trainer was not ready within {READY_SECONDS:.0f} s")
+            self._ready = message is not None and message["type"] == "ready"
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one message. Raise TrainerDied when nobody listens any more."""

@@ -17,13 +17,13 @@ class Health(BaseModel):
     status: str
 
 
-@router.get("/healthz")
-def get_health() -> Health:
+@router.get("/healthz", responses=documented(304))
+async def get_health() -> Health:
     """Answer as long as the process does."""
     return Health(status="ok")
 
 
-@router.get("/readyz", responses=documented())
+@router.get("/readyz", responses=documented(304, 503))
 def get_readiness(given: Given) -> Health:
     """Answer 200 when the database is there, at the right revision. The broker is not asked: work goes on without it."""
     if not given.database.read(is_current):

@@ -1,64 +1,85 @@
 """Studies: create, list, read, change, pause, resume, cancel, delete."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from api.cursors import read_cursor, write_cursor
-from api.deps import Given, Services
+from api.bodies import JsonBody
+from api.cursors import foreign_cursor, read_cursor, write_cursor
+from api.deps import Given
 from api.errors import documented
 from api.examples import EDITS, STUDIES
 from api.idempotency import IdempotencyKey, Reply, perform
+from api.openapi import json_body
 from api.schemas.studies import StudyOut, StudyPage, study_out
 from api.schemas.trials import BestTrialOut, best_out
+from models.ids import read_study, show_study
 from models.session import Connection
 from models.states import StudyState
 from models.studies import list_studies
 from search import service, views
 from search.clock import utc_now
-from search.errors import Fault, InvalidValue
+from search.records import StudyRecord
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
-Definition = Annotated[Any, Body(openapi_examples=STUDIES)]
-Edits = Annotated[Any, Body(openapi_examples=EDITS)]
+State = Annotated[StudyState | None, Query(description="Only studies in this state")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next` of the page before")]
+Change: TypeAlias = Callable[[Connection], service.Changed]
+
+_LIST = "studies"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-@router.post("", status_code=201, response_model=StudyOut, responses=documented(400, 409, 413))
-def create_study(request: Request, given: Given, definition: Definition, key: IdempotencyKey = None) -> Response:
+@router.post(
+    "",
+    status_code=201,
+    response_model=StudyOut,
+    responses=documented(400, 409, 413, 415),
+    openapi_extra=json_body("StudyDefinition", STUDIES),
+)
+def create_study(request: Request, given: Given, definition: JsonBody, key: IdempotencyKey = None) -> Response:
     """Check a study whole, store it and start it. Every fault is named at once, by field path."""
 
     def work(connection: Connection) -> Reply:
-        made = service.create_study(connection, given.project_id, definition, now=utc_now())
-        return Reply(201, study_out(made.view), wake=made.wake)
+        changed = service.create_study(connection, given.project_id, definition, now=utc_now())
+        return Reply(201, study_out(changed.view), wake=changed.wake)
 
     return perform(given, request, key, definition, work)
 
 
 @router.get("", responses=documented(304))
-def get_studies(given: Given, state: StudyState | None = None, limit: Limit = 100, cursor: Cursor = None) -> StudyPage:
+def get_studies(given: Given, state: State = None, limit: Limit = 100, cursor: Cursor = None) -> StudyPage:
     """List studies, the newest first."""
-    before = _before(cursor) if cursor is not None else None
+    before = _read_place(cursor) if cursor is not None else None
 
     def work(connection: Connection) -> StudyPage:
         rows = list_studies(connection, given.project_id, limit=limit + 1, state=state, before=before)
         page = views.view_studies(connection, rows[:limit])
-        last = page[-1].record if len(rows) > limit else None
-        following = write_cursor(last.created_at.isoformat(), str(last.id)) if last is not None else None
+        following = _write_place(page[-1].record) if len(rows) > limit else None
         return StudyPage(data=[study_out(view) for view in page], next=following)
 
     return given.database.read(work)
 
 
-def _before(cursor: str) -> tuple[datetime, int]:
-    at, study_id = read_cursor(cursor, str, str)
+def _write_place(last: StudyRecord) -> str:
+    return write_cursor(_LIST, (last.created_at - _EPOCH) // _MICROSECOND, show_study(last.id))
+
+
+def _read_place(cursor: str) -> tuple[datetime, int]:
+    name, at, study = read_cursor(cursor, str, int, str)
+    study_id = read_study(study)
     try:
-        return datetime.fromisoformat(at), int(study_id)
-    except ValueError:
-        raise InvalidValue([Fault("query.cursor", "is not a cursor of this list; start again without one")]) from None
+        moment = _EPOCH + at * _MICROSECOND
+    except OverflowError:
+        raise foreign_cursor() from None
+    if name != _LIST or study_id is None:
+        raise foreign_cursor()
+    return moment, study_id
 
 
 @router.get("/{study_id}", responses=documented(304, 404))
@@ -67,11 +88,20 @@ def get_study(given: Given, study_id: str) -> StudyOut:
     return given.database.read(lambda c: study_out(views.view_study(c, given.project_id, study_id)))
 
 
-@router.patch("/{study_id}", responses=documented(400, 404, 409, 413))
-def patch_study(given: Given, study_id: str, edits: Edits) -> StudyOut:
-    """Change name, labels, budget or parallelism. More budget reopens a completed study."""
+@router.patch(
+    "/{study_id}",
+    responses=documented(400, 404, 413, 415),
+    openapi_extra=json_body("StudyEdits", EDITS),
+)
+def patch_study(given: Given, study_id: str, edits: JsonBody) -> StudyOut:
+    """Change name, labels, budget or parallelism. More budget reopens a completed study.
+
+    Of `budget` the fields given are changed, null takes one away; `labels` replaces all labels.
+    """
     changed = given.database.write(lambda c: service.change_study(c, given.project_id, study_id, edits, now=utc_now()))
-    return _answer(given, changed)
+    if changed.wake is not None:
+        given.doorbell.nudge([changed.wake])
+    return study_out(changed.view)
 
 
 @router.delete("/{study_id}", status_code=204, response_class=Response, responses=documented(404, 409))
@@ -80,34 +110,36 @@ def delete_study(given: Given, study_id: str) -> None:
     given.database.write(lambda c: service.delete_study(c, given.project_id, study_id))
 
 
-@router.post("/{study_id}:pause", responses=documented(404, 409))
-def pause_study(given: Given, study_id: str) -> StudyOut:
-    """Start no more trials until resumed; what runs goes on."""
-    changed = given.database.write(lambda c: service.pause_study(c, given.project_id, study_id, now=utc_now()))
-    return _answer(given, changed)
+def _changed(change: Change) -> Callable[[Connection], Reply]:
+    def work(connection: Connection) -> Reply:
+        changed = change(connection)
+        return Reply(200, study_out(changed.view), wake=changed.wake)
+
+    return work
 
 
-@router.post("/{study_id}:resume", responses=documented(404, 409))
-def resume_study(given: Given, study_id: str) -> StudyOut:
-    """Go on with a paused study."""
-    changed = given.database.write(lambda c: service.resume_study(c, given.project_id, study_id, now=utc_now()))
-    return _answer(given, changed)
+@router.post("/{study_id}:pause", response_model=StudyOut, responses=documented(404, 409, 413))
+def pause_study(request: Request, given: Given, study_id: str, key: IdempotencyKey = None) -> Response:
+    """Start no more trials until resumed; what runs goes on. Pausing a paused study changes nothing."""
+    work = _changed(lambda c: service.pause_study(c, given.project_id, study_id, now=utc_now()))
+    return perform(given, request, key, None, work)
 
 
-@router.post("/{study_id}:cancel", responses=documented(404, 409))
-def cancel_study(given: Given, study_id: str) -> StudyOut:
+@router.post("/{study_id}:resume", response_model=StudyOut, responses=documented(404, 409, 413))
+def resume_study(request: Request, given: Given, study_id: str, key: IdempotencyKey = None) -> Response:
+    """Go on with a paused study. Resuming a running study changes nothing."""
+    work = _changed(lambda c: service.resume_study(c, given.project_id, study_id, now=utc_now()))
+    return perform(given, request, key, None, work)
+
+
+@router.post("/{study_id}:cancel", response_model=StudyOut, responses=documented(404, 409, 413))
+def cancel_study(request: Request, given: Given, study_id: str, key: IdempotencyKey = None) -> Response:
     """End a study: no trial is started any more, and those that run are told to stop."""
-    changed = given.database.write(lambda c: service.cancel_study(c, given.project_id, study_id, now=utc_now()))
-    return _answer(given, changed)
+    work = _changed(lambda c: service.cancel_study(c, given.project_id, study_id, now=utc_now()))
+    return perform(given, request, key, None, work)
 
 
 @router.get("/{study_id}/best", responses=documented(304, 404))
 def get_best(given: Given, study_id: str) -> BestTrialOut:
-    """Read the best completed trial."""
+    """Read the best completed trial; 404 until one has completed."""
     return given.database.read(lambda c: best_out(views.best_trial(c, given.project_id, study_id)))
-
-
-def _answer(given: Services, changed: service.Changed) -> StudyOut:
-    if changed.wake is not None:
-        given.doorbell.nudge([changed.wake])
-    return study_out(changed.view)

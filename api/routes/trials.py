@@ -1,10 +1,12 @@
 """Trials of a study, one trial, and its measurements."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
+from pydantic.main import IncEx
 
-from api.cursors import read_cursor, write_cursor
+from api.cursors import read_place, write_place
 from api.deps import Given
 from api.errors import documented
 from api.routes.studies import Cursor, Limit
@@ -23,7 +25,7 @@ Fields = Annotated[str | None, Query(max_length=512, description="Names of field
 Since = Annotated[int | None, Query(ge=0, le=2**53, description="Only trials changed after this `seq`, in that order")]
 
 
-@router.get("/studies/{study_id}/trials", responses=documented(304, 404))
+@router.get("/studies/{study_id}/trials", response_model=TrialPage, responses=documented(304, 404))
 def get_trials(
     given: Given,
     study_id: str,
@@ -33,28 +35,21 @@ def get_trials(
     since: Since = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> TrialPage:
+) -> Response:
     """List a study's trials. With `since` they come in the order of their changes, whatever `sort` says."""
     order = "seq" if since is not None else sort
-    after = read_cursor(cursor, (int, float), int) if cursor is not None else None
+    after = read_place(cursor, order) if cursor is not None else None
     wanted = _wanted(fields)
 
     def work(connection: Connection) -> TrialPage:
         study = views.get_study_row(connection, given.project_id, study_id)
-        rows = list_trials(
-            connection,
-            study.id,
-            limit=limit + 1,
-            sort=order,
-            states=state,
-            since=since,
-            after=(after[0], after[1]) if after is not None else None,
-        )
-        shown = [trial_out(views.trial_record(row)).model_dump(mode="json", include=wanted) for row in rows[:limit]]
+        rows = list_trials(connection, study.id, limit=limit + 1, sort=order, states=state, since=since, after=after)
+        shown = [trial_out(views.trial_record(row)) for row in rows[:limit]]
         last = rows[limit - 1] if len(rows) > limit else None
-        return TrialPage(data=shown, next=write_cursor(last.sort_key, last.number) if last is not None else None)
+        return TrialPage(data=shown, next=write_place(order, last.sort_key, last.number) if last is not None else None)
 
-    return given.database.read(work)
+    page = given.database.read(work)
+    return Response(page.model_dump_json(include=_included(wanted)), media_type="application/json")
 
 
 def _wanted(fields: str | None) -> set[str] | None:
@@ -68,6 +63,14 @@ def _wanted(fields: str | None) -> set[str] | None:
             [Fault("query.fields", f"no such field: {', '.join(strange) or '(none)'}; valid are {valid}")]
         )
     return names
+
+
+def _included(wanted: set[str] | None) -> IncEx | None:
+    if wanted is None:
+        return None
+    rows: Mapping[str, IncEx | bool] = {"__all__": wanted}
+    page: Mapping[str, IncEx | bool] = {"data": rows, "next": True}
+    return page
 
 
 @router.get("/trials/{trial_id}", responses=documented(304, 404))

@@ -1,20 +1,27 @@
-"""How errors look."""
+"""How errors look: a problem after RFC 9457, with the faults of the request listed."""
 
-from pydantic import BaseModel
+from typing import Any
 
+_TEXT = {"type": "string"}
 
-class FaultOut(BaseModel):
-    """One thing wrong with the request."""
-
-    path: str
-    message: str
-
-
-class Problem(BaseModel):
-    """An error, after RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str | None
-    errors: list[FaultOut]
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "What is wrong with a request, after RFC 9457",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "errors"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": {"type": ["string", "null"]},
+        "errors": {
+            "type": "array",
+            "description": "Each thing wrong with the request: the path of the field, and what to do about it",
+            "items": {
+                "type": "object",
+                "required": ["path", "message"],
+                "properties": {"path": _TEXT, "message": _TEXT},
+            },
+        },
+    },
+}

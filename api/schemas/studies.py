@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from models.ids import show_study
+from models.states import StudyState, TrialState
 from search.records import StudyView
 
 
@@ -31,13 +32,13 @@ class StudyOut(BaseModel):
 
     id: str
     name: str
-    state: str
+    state: StudyState
     reason: str | None
     labels: dict[str, str]
     queue: str
     seed: int
     progress: ProgressOut
-    counts: dict[str, int]
+    counts: Annotated[dict[TrialState, int], Field(description="Trials by state; a state without any is absent")]
     parallelism: int | None
     seconds: float | None
     best: BestOut | None
@@ -62,7 +63,7 @@ def study_out(view: StudyView) -> StudyOut:
     return StudyOut(
         id=show_study(record.id),
         name=record.name,
-        state=record.state,
+        state=StudyState(record.state),
         reason=record.reason,
         labels=dict(record.labels),
         queue=record.queue,
@@ -70,7 +71,7 @@ def study_out(view: StudyView) -> StudyOut:
         progress=ProgressOut(
             allocated=progress.allocated, finished=progress.finished, running=progress.running, budget=progress.budget
         ),
-        counts=dict(view.counts),
+        counts={TrialState(state): count for state, count in view.counts.items()},
         parallelism=record.parallelism,
         seconds=record.seconds,
         best=_best(view),

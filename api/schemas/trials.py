@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from models.ids import show_study, show_trial
+from models.states import TrialState
 from search.records import Measurement, TrialRecord
 
 
@@ -15,7 +16,7 @@ class TrialOut(BaseModel):
     id: str
     study_id: str
     number: int
-    state: str
+    state: TrialState
     params: dict[str, Any] | None
     values: dict[str, float] | None
     attempt: int
@@ -28,10 +29,16 @@ class TrialOut(BaseModel):
     finished_at: datetime | None
 
 
-class TrialPage(BaseModel):
-    """A page of trials. With `fields`, each holds those alone."""
+class TrialRow(TrialOut):
+    """One trial of a list. With `fields`, it has those alone."""
 
-    data: list[dict[str, Any]]
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
+
+class TrialPage(BaseModel):
+    """A page of trials."""
+
+    data: list[TrialRow]
     next: str | None
 
 
@@ -57,13 +64,13 @@ class BestTrialOut(BaseModel):
     values: dict[str, float]
 
 
-def trial_out(record: TrialRecord) -> TrialOut:
+def trial_out(record: TrialRecord) -> TrialRow:
     """Show a trial."""
-    return TrialOut(
+    return TrialRow(
         id=show_trial(record.study_id, record.number),
         study_id=show_study(record.study_id),
         number=record.number,
-        state=record.state,
+        state=TrialState(record.state),
         params=dict(record.params) if record.params is not None else None,
         values=dict(record.values) if record.values is not None else None,
         attempt=record.attempt,

@@ -10,6 +10,35 @@ depends_on = None
 
 
 def upgrade() -> None:
+    for create in (_tenants, _studies, _trials, _attempts, _measurements):
+        create()
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("rung", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_rung_study_id_step_score"))
+
+    op.drop_table("rung")
+    op.drop_table("measurement")
+    op.drop_table("lease")
+    op.drop_table("attempt")
+    with op.batch_alter_table("trial", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_trial_study_id_state_score_number"))
+        batch_op.drop_index(batch_op.f("ix_trial_study_id_seq"))
+
+    op.drop_table("trial")
+    op.drop_table("event")
+    with op.batch_alter_table("study", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_study_state_queue"))
+        batch_op.drop_index(batch_op.f("ix_study_project_id_created_at_id"))
+
+    op.drop_table("study")
+    op.drop_table("idempotency_key")
+    op.drop_table("worker")
+    op.drop_table("project")
+
+
+def _tenants() -> None:
     op.create_table(
         "project",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -42,6 +71,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_idempotency_key_project")),
         sa.PrimaryKeyConstraint("project_id", "key", name=op.f("pk_idempotency_key")),
     )
+
+
+def _studies() -> None:
     op.create_table(
         "study",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -82,7 +114,6 @@ def upgrade() -> None:
             batch_op.f("ix_study_project_id_created_at_id"), ["project_id", "created_at", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_study_state_queue"), ["state", "queue"], unique=False)
-
     op.create_table(
         "event",
         sa.Column("study_id", sa.BigInteger(), nullable=False),
@@ -96,6 +127,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_event_study"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("study_id", "seq", name=op.f("pk_event")),
     )
+
+
+def _trials() -> None:
     op.create_table(
         "trial",
         sa.Column("study_id", sa.BigInteger(), nullable=False),
@@ -136,6 +170,8 @@ def upgrade() -> None:
             batch_op.f("ix_trial_study_id_state_score_number"), ["study_id", "state", "score", "number"], unique=False
         )
 
+
+def _attempts() -> None:
     op.create_table(
         "attempt",
         sa.Column("study_id", sa.BigInteger(), nullable=False),
@@ -170,6 +206,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("token", name=op.f("uq_lease_token")),
         postgresql_with={"fillfactor": "50"},
     )
+
+
+def _measurements() -> None:
     op.create_table(
         "measurement",
         sa.Column("study_id", sa.BigInteger(), nullable=False),
@@ -200,27 +239,3 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("rung", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_rung_study_id_step_score"), ["study_id", "step", "score"], unique=False)
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("rung", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_rung_study_id_step_score"))
-
-    op.drop_table("rung")
-    op.drop_table("measurement")
-    op.drop_table("lease")
-    op.drop_table("attempt")
-    with op.batch_alter_table("trial", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_trial_study_id_state_score_number"))
-        batch_op.drop_index(batch_op.f("ix_trial_study_id_seq"))
-
-    op.drop_table("trial")
-    op.drop_table("event")
-    with op.batch_alter_table("study", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_study_state_queue"))
-        batch_op.drop_index(batch_op.f("ix_study_project_id_created_at_id"))
-
-    op.drop_table("study")
-    op.drop_table("idempotency_key")
-    op.drop_table("worker")
-    op.drop_table("project")

@@ -110,6 +110,7 @@ class Bayesian:
 
     def _model(self, index: int, attempt: int) -> Point:
         seed = Draws(self._seed, index, salt=MODEL_SALT + attempt).below(2**32)
+        # With a constant liar the sampler reads the storage afresh; without, it would keep what it read first.
         sampler = TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
         trial = create_trial(state=TrialState.RUNNING)
         trial.number = 2 * _MATES

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 
+from search import objectives
 from training import loop, recipes
-from training.data import load
-from training.networks import build_network
+from training.data import DATA, load
+from training.networks import NETWORKS, build_network
 from training.recipes import plan_of, run
 
 Measured = list[tuple[int, dict[str, float]]]
@@ -195,6 +196,19 @@ def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
 def test_refuses(goal: dict[str, Any], params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         measure(objective(**goal), params)
+
+
+def test_what_the_domain_offers_is_what_can_be_run() -> None:
+    """The recipes that a study is checked against, kept without torch, and those that train."""
+    assert set(objectives.RECIPES) == set(recipes.RECIPES)
+    offered = objectives.CLASSIFIER
+    assert {kind.name: kind.layers for kind in offered.networks} == {name: row[0] for name, row in NETWORKS.items()}
+    assert offered.most_steps == recipes.MAX_EPOCHS
+    assert {data.name for data in offered.data} == set(DATA)
+    for described in offered.data:
+        data = load(described.name)
+        assert (described.features, described.classes) == (data.features, data.classes)
+        assert described.images == (data.image[1] if data.image else None)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is visible")

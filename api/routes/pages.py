@@ -1,0 +1,136 @@
+"""The pages at / and /studies/{id}, and the picture of a study's history. They only read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import HTMLResponse
+
+from api.cursors import read_cursor, write_cursor
+from api.deps import Given
+from api.errors import documented
+from api.html import PageRoute, page
+from api.picture import HistoryPoint, history_svg
+from api.routes.studies import Cursor, get_studies
+from models.ids import show_study
+from models.session import Connection
+from models.states import StudyState, TrialState
+from models.trials import list_trials, scores
+from search import views
+from search.definition import StudyDefinition
+from search.records import StudyView, TrialRecord
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
+api_router = APIRouter(tags=["studies"])
+
+STUDIES_ON_A_PAGE = 50
+TRIALS_ON_A_PAGE = 50
+ENDED = frozenset({StudyState.COMPLETED, StudyState.CANCELLED, StudyState.FAILED})
+# Alone, a picture may use its own styles and nothing else.
+PICTURE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Width = Annotated[int, Query(ge=240, le=2000, description="In pixels")]
+Height = Annotated[int, Query(ge=160, le=2000, description="In pixels")]
+Seq = Annotated[int | None, Query(ge=0, le=2**53, description="Changes nothing: gives each state its own address")]
+
+
+class Picture(Response):
+    """An SVG document."""
+
+    media_type = "image/svg+xml"
+
+
+@router.get("/")
+def show_studies(given: Given, cursor: Cursor = None) -> HTMLResponse:
+    """Show the studies, the newest first."""
+    listed = get_studies(given, limit=STUDIES_ON_A_PAGE, cursor=cursor)
+    return page("studies.html", studies=listed.data, next=listed.next, cursor=cursor, limit=STUDIES_ON_A_PAGE)
+
+
+@router.get("/studies/{study_id}")
+def show_study_page(given: Given, study_id: str, cursor: Cursor = None) -> HTMLResponse:
+    """Show one study: how far it is, the best configuration, the history, and its trials, the best first."""
+    after = read_cursor(cursor, (int, float), int) if cursor is not None else None
+
+    def work(connection: Connection) -> tuple[StudyView, Sequence[Any]]:
+        view = views.view_study(connection, given.project_id, study_id)
+        place = (after[0], after[1]) if after is not None else None
+        return view, list_trials(connection, view.record.id, limit=TRIALS_ON_A_PAGE + 1, sort="best", after=place)
+
+    view, rows = given.database.read(work)
+    last = rows[TRIALS_ON_A_PAGE - 1] if len(rows) > TRIALS_ON_A_PAGE else None
+    return page(
+        "study.html",
+        **_study_values(view),
+        **_trial_values(view, [views.trial_record(row) for row in rows[:TRIALS_ON_A_PAGE]]),
+        cursor=cursor,
+        next=write_cursor(last.sort_key, last.number) if last is not None else None,
+    )
+
+
+@api_router.get("/studies/{study_id}/history.svg", response_class=Picture, responses=documented(304, 404))
+def get_history_picture(
+    given: Given, study_id: str, width: Width = 720, height: Height = 320, seq: Seq = None
+) -> Picture:
+    """Draw what each finished trial reached, and the best so far, as an SVG document."""
+    del seq
+
+    def work(connection: Connection) -> tuple[StudyDefinition, Sequence[Any]]:
+        row = views.get_study_row(connection, given.project_id, study_id)
+        return views.read_definition(row.definition), scores(connection, row.id)
+
+    definition, found = given.database.read(work)
+    metric = definition.objective_metric
+    sign = -1.0 if metric.goal == "maximize" else 1.0  # scores are lower for better; people read the metric
+    points = [HistoryPoint(number, sign * score + 0.0, state) for number, state, score in found if score is not None]
+    drawn = history_svg(points, goal=metric.goal, metric=metric.name, width=width, height=height)
+    return Picture(drawn, headers=PICTURE_HEADERS)
+
+
+def _study_values(view: StudyView) -> dict[str, Any]:
+    record = view.record
+    return {
+        "id": show_study(record.id),
+        "study": record,
+        "definition": record.definition.model_dump(mode="json"),
+        "metric": record.definition.objective_metric,
+        "counts": [(state.value, view.counts[state]) for state in TrialState if view.counts.get(state)],
+        "best": view.best,
+        "space": [_parameter(name, p) for name, p in record.definition.model_dump(mode="json")["space"].items()],
+        # A study that ended may still wait for the trials that were told to stop.
+        "live": record.state not in ENDED or record.progress.running > 0,
+    }
+
+
+def _trial_values(view: StudyView, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    definition = view.record.definition
+    reported = [name for trial in trials for name in sorted(trial.values or {})]
+    return {
+        "trials": trials,
+        "metrics": _distinct([definition.objective_metric.name, *(m.name for m in definition.metrics), *reported]),
+        "parameters": list(definition.space),
+    }
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _parameter(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a parameter of the space in the words of its definition."""
+    levels = given.get("levels")
+    options = given.get("choices") or (levels if isinstance(levels, list) else None)
+    notes = [f"step {given['step']}"] if given.get("step") is not None else []
+    notes += [f"{levels} levels"] if isinstance(levels, int) else []
+    return {
+        "name": name,
+        "type": given["type"],
+        "options": options,
+        "low": given.get("low"),
+        "high": given.get("high"),
+        "scale": ", ".join([given.get("scale", ""), *notes]).strip(", "),
+        "when": given.get("when") or {},
+    }

@@ -1,0 +1,102 @@
+"""The doorbell: it never blocks, says little, and what it sends is plain JSON."""
+
+import base64
+import json
+import time
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any, cast
+
+import redis
+from celery import Celery
+
+from tests.support.shared import free_port
+from workers.queue import LOOK, NUDGE_SECONDS, SETTINGS, Doorbell, make_app
+
+
+class SlowApp:
+    """Stands for a broker that answers only when told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.sending = Event()
+        self.answer = Event()
+
+    def send_task(self, name: str, *, queue: str, **_: Any) -> None:
+        assert name == LOOK
+        self.sent.append(queue)
+        self.sending.set()
+        self.answer.wait(10)
+
+
+def test_a_nudge_is_one_json_message_that_expires(redis_url: str) -> None:
+    doorbell = Doorbell(make_app(redis_url))
+    doorbell.nudge(["gpu"])
+    doorbell.close(timeout=20)
+    with redis.Redis.from_url(redis_url) as client:
+        (raw,) = cast("list[bytes]", client.lrange("gpu", 0, -1))
+        assert client.llen("cpu") == 0
+    message = json.loads(raw)
+    assert message["content-type"] == "application/json"
+    assert message["headers"]["task"] == LOOK
+    arguments, options, _ = json.loads(base64.b64decode(message["body"]))
+    assert (arguments, options) == ([], {})
+    left = datetime.fromisoformat(message["headers"]["expires"]) - datetime.now(UTC)
+    assert 0 < left.total_seconds() <= NUDGE_SECONDS
+
+
+def test_only_json_is_read_and_nobody_is_commanded() -> None:
+    conf = make_app("redis://127.0.0.1:1/0").conf
+    assert list(conf.accept_content) == [conf.task_serializer] == ["json"]
+    assert conf.result_backend is None
+    assert not conf.worker_enable_remote_control
+    assert not conf.task_acks_late
+    assert {name: conf[name] for name in SETTINGS} == SETTINGS
+
+
+def test_nudges_while_one_is_being_sent_come_to_one_more() -> None:
+    app = SlowApp()
+    doorbell = Doorbell(cast("Celery", app))
+    doorbell.nudge(["cpu"])
+    app.sending.wait(5)
+    for _ in range(1000):
+        doorbell.nudge(["cpu"])
+    app.answer.set()
+    doorbell.close()
+    assert app.sent == ["cpu", "cpu"]
+
+
+def test_nothing_wanted_starts_nothing_that_stays() -> None:
+    app = SlowApp()
+    doorbell = Doorbell(cast("Celery", app))
+    doorbell.nudge([])
+    doorbell.close()
+    assert app.sent == []
+
+
+def test_a_broker_that_is_down_blocks_nobody() -> None:
+    doorbell = Doorbell(make_app(f"redis://127.0.0.1:{free_port()}/0"))
+    began = time.monotonic()
+    for _ in range(200):
+        doorbell.nudge(["cpu", "gpu"])
+    assert time.monotonic() - began < 1
+    doorbell.close(timeout=0.1)
+    assert time.monotonic() - began < 2
+    doorbell.nudge(["cpu"])  # after the end: nothing happens
+
+
+def test_a_failed_send_is_not_the_last() -> None:
+    class Failing(SlowApp):
+        def send_task(self, name: str, *, queue: str, **more: Any) -> None:
+            super().send_task(name, queue=queue, **more)
+            raise OSError("no broker")
+
+    app = Failing()
+    app.answer.set()
+    doorbell = Doorbell(cast("Celery", app))
+    for queue in ("cpu", "gpu"):
+        app.sending.clear()
+        doorbell.nudge([queue])
+        assert app.sending.wait(5)
+    doorbell.close()
+    assert app.sent == ["cpu", "gpu"]

@@ -1,0 +1,75 @@
+"""The supervisor's end of a trainer: what it is given, and how its end is told."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers.trainer import MOST_TRIALS, Trainer, TrainerDied, environment
+
+SECRETS = {
+    "TUNEUP_DATABASE_URL": "postgresql://u:hunter2@db/x",
+    "TUNEUP_BROKER_URL": "redis://:hunter2@broker/0",
+    "TUNEUP_API_KEY": "hunter2",
+    "PGPASSWORD": "hunter2",
+    "AWS_SECRET_ACCESS_KEY": "hunter2",
+}
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainer]:
+    """Start a trainer from an environment full of secrets."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    made = Trainer()
+    yield made
+    made.kill()
+
+
+def _listen(trainer: Trainer) -> None:
+    while True:
+        trainer.receive(timeout=5)
+
+
+def test_the_environment_is_a_short_list() -> None:
+    given = environment({**SECRETS, "PATH": "/bin", "HOME": "/nowhere", "CUDA_VISIBLE_DEVICES": "1"})
+    assert set(given) & set(SECRETS) == set()
+    assert (given["PATH"], given["CUDA_VISIBLE_DEVICES"]) == ("/bin", "1")
+    assert given["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_process_knows_no_secret(trainer: Trainer) -> None:
+    assert "hunter2" not in Path(f"/proc/{trainer.pid}/environ").read_text()
+    assert os.getsid(trainer.pid) == trainer.pid != os.getsid(0)
+
+
+def test_a_killed_trainer_died(trainer: Trainer) -> None:
+    os.kill(trainer.pid, signal.SIGKILL)
+    with pytest.raises(TrainerDied, match="killed by signal SIGKILL"):
+        _listen(trainer)
+    with pytest.raises(TrainerDied, match="SIGKILL"):
+        trainer.send({"type": "stop", "trial": "t", "reason": "x"})
+
+
+def test_a_trainer_that_exits_died(trainer: Trainer) -> None:
+    trainer.send({"type": "start"})  # no trial: it cannot understand that
+    with pytest.raises(TrainerDied, match="exited with status"):
+        _listen(trainer)
+
+
+def test_kill_ends_the_process_at_once(trainer: Trainer) -> None:
+    trainer.kill()
+    assert not psutil.pid_exists(trainer.pid)
+
+
+def test_nothing_said_is_no_death(trainer: Trainer) -> None:
+    assert trainer.receive(timeout=0.01) is None
+
+
+def test_it_wears_out(trainer: Trainer) -> None:
+    assert not trainer.worn
+    trainer.trials = MOST_TRIALS
+    assert trainer.worn
