@@ -58,7 +58,11 @@ REFUSED: list[tuple[str, Study, dict[str, str]]] = [
     ("minus infinity", study(budget__seconds=float("-inf")), {"budget.seconds": "finite"}),
     ("beyond 2^53", study(search__seed=2**53 + 1), {"search.seed": "2^53"}),
     ("a long name", study(name="n" * 129), {"name": "128"}),
-    ("a long parameter's name", study(space={"n" * 129: number(0, 1)}), {f"space.{'n' * 128}...": "128", "space": "at least one"}),
+    (
+        "a long parameter's name",
+        study(space={"n" * 129: number(0, 1)}),
+        {f"space.{'n' * 128}...": "128", "space": "at least one"},
+    ),
     ("a control character", study(name="a\nb"), {"name": "control"}),
     ("NUL", study(name="a\0b"), {"name": "control"}),
     ("a lone surrogate", study(name="a\ud800b"), {"name": "surrogate"}),

@@ -1,0 +1,84 @@
+"""`python -m api`: what it refuses to do, and what importing the application loads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from api import __main__ as command
+from settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LOCALHOST", "0:0:0:0:0:0:0:1"])
+def test_hosts_that_only_this_machine_reaches(host: str) -> None:
+    assert command.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "192.168.0.1",
+        "10.0.0.1",
+        "1.1.1.1",
+        "",
+        "localhost.example.org",
+        "127.0.0.1.example.org",
+        "2130706433",
+        "127.1",
+    ],  # noqa: S104
+)
+def test_hosts_that_others_may_reach(host: str) -> None:
+    assert not command.is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1"])  # noqa: S104
+def test_it_refuses_to_be_reached_without_a_key(host: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNEUP_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "api", "--host", host, "--port", "0"],
+        cwd=ROOT,
+        env=environment | {"TUNEUP_DATABASE_URL": f"sqlite:///{tmp_path / 'tuneup.db'}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "TUNEUP_API_KEY" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "serves"),
+    [
+        ("0.0.0.0", "a long random key", True),  # noqa: S104
+        ("0.0.0.0", "", False),  # noqa: S104
+        ("0.0.0.0", None, False),  # noqa: S104
+        ("127.0.0.1", None, True),
+        ("localhost", "", True),
+    ],
+)
+def test_when_it_serves(
+    host: str, key: str | None, serves: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[str] = []
+    secret = SecretStr(key) if key is not None else None
+    monkeypatch.setattr(command, "Settings", lambda: Settings(database_url="sqlite://", api_key=secret))
+    monkeypatch.setattr(command.uvicorn, "run", lambda _, *, host, **__: served.append(host))
+    status = command.main(["--host", host])
+    assert (status, served) == ((0, [host]) if serves else (2, []))
+    assert ("TUNEUP_API_KEY" in capsys.readouterr().err) is not serves
+
+
+def test_importing_the_application_loads_no_training_and_no_search_library() -> None:
+    script = "import sys, api.app; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "fastapi" in done.stdout.split()
+    assert {"torch", "optuna", "sklearn", "scipy", "numpy", "training"} & set(done.stdout.split()) == set()
