@@ -25,12 +25,14 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C. Refuse to be reachable from outside without a key."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Alembic speaks at every look at the revision, and /readyz looks often.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = parser().parse_args(arguments)
     settings = Settings()
     key = settings.api_key.get_secret_value() if settings.api_key is not None else ""

@@ -15,8 +15,7 @@ import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import ModuleType
@@ -25,7 +24,7 @@ from typing import Any
 from benchmarks import ledger_tuneup
 from benchmarks.hands import Hands, Share, hands
 from benchmarks.promises import Promise, line, show, table
-from benchmarks.servers import describe, postgres_server, sqlite_file
+from benchmarks.servers import Fresh, describe, postgres_server, sqlite_file
 from tests.support.postgres import fresh_database
 
 REPORTS = (10, 0)
@@ -74,9 +73,6 @@ class Cell:
     def ratio(self) -> float | None:
         """Our rate by the peer's."""
         return self.ours.rate / self.peer.rate if self.peer is not None else None
-
-
-Fresh = Callable[[], AbstractContextManager[str]]
 
 
 def measure(protocol: Protocol, places: Mapping[str, Fresh], peer: ModuleType | None) -> list[Cell]:

@@ -37,14 +37,11 @@ def prepare(place: int, url: str, study_name: str, workers: int, trials: int, re
     """Connect, and warm up on a study of this process's own in the same storage; return what is to be timed."""
     _quiet()
     storage = optuna.storages.RDBStorage(url)
-    _optimize(optuna.create_study(storage=storage, **_how(place)), WARM_TRIALS, reports)
-    study = optuna.load_study(study_name=study_name, storage=storage, **_how(place))
+    sampler, pruner = optuna.samplers.RandomSampler(seed=1000 + place), optuna.pruners.MedianPruner()
+    _optimize(optuna.create_study(storage=storage, sampler=sampler, pruner=pruner), WARM_TRIALS, reports)
+    study = optuna.load_study(study_name=study_name, storage=storage, sampler=sampler, pruner=pruner)
     share = trials // workers + (place < trials % workers)
     return lambda: _optimize(study, share, reports)
-
-
-def _how(place: int) -> dict[str, object]:
-    return {"sampler": optuna.samplers.RandomSampler(seed=1000 + place), "pruner": optuna.pruners.MedianPruner()}
 
 
 def _optimize(study: optuna.Study, trials: int, reports: int) -> Done:

@@ -65,10 +65,7 @@ def _round(dispatcher: Dispatcher, capacity: int, reports: int) -> list[int]:
     values = [_value(claim.params) for claim in claims]
     for step in range(1, reports + 1):
         verdicts = dispatcher.report(
-            [
-                Report(claim, step, {"val_loss": value + 1 / step})
-                for claim, value in zip(claims, values, strict=True)
-            ]
+            [Report(claim, step, {"val_loss": value + 1 / step}) for claim, value in zip(claims, values, strict=True)]
         )
         assert all(verdict.accepted for verdict in verdicts)
     finished = dispatcher.finish([_result(claim, value) for claim, value in zip(claims, values, strict=True)])
@@ -110,9 +107,7 @@ def _create(database: Database, project: int, *, trials: int, reports: int) -> s
     return show_study(made.view.record.id)
 
 
-def _check(
-    database: Database, project: int, study: str, *, claimed: Sequence[int], trials: int, reports: int
-) -> None:
+def _check(database: Database, project: int, study: str, *, claimed: Sequence[int], trials: int, reports: int) -> None:
     """Raise AssertionError unless every number was claimed once and stands in the ledger with all it reported."""
     assert sorted(claimed) == list(range(trials)), "a trial was claimed twice, or never"
     row = database.read(lambda connection: get_study_row(connection, project, study))

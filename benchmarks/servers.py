@@ -1,13 +1,12 @@
 """Databases to measure on: a PostgreSQL server as it comes (fsync and all else at its defaults), and SQLite files."""
 
-import getpass
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +16,7 @@ from tests.support import postgres
 from tests.support.shared import Server, free_port, stop, wait_until
 
 # Yields the URL of a new empty database and removes it afterwards.
-Fresh: TypeAlias = Callable[[], "contextmanager[str]"]
+Fresh: TypeAlias = Callable[[], AbstractContextManager[str]]
 SHOWN = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 
 
@@ -61,29 +60,32 @@ def describe(server_url: str) -> str:
 
 
 def _start(binaries: Path) -> Server:
-    user = "postgres" if os.getuid() == 0 else getpass.getuser()  # the server refuses to run as root
-    groups: list[int] | None = [] if os.getuid() == 0 else None
+    user = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
+    groups: list[str | int] | None = None if user is None else []
     data = Path(tempfile.mkdtemp(prefix="tuneup-bench-pg-"))
-    port = free_port()
-    account = {"user": user, "group": user, "extra_groups": groups} if os.getuid() == 0 else {}
-    if account:
+    if user is not None:
         shutil.chown(data, user)
     subprocess.run(
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
         check=True,
         capture_output=True,
+        user=user,
+        group=user,
+        extra_groups=groups,
         cwd=data,
-        **account,
     )
+    port = free_port()
     with (data / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [binaries / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            user=user,
+            group=user,
+            extra_groups=groups,
             cwd=data,
             start_new_session=True,
-            **account,
         )
     url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     wait_until(lambda: _answers(url), what=f"PostgreSQL (log in {data})", process=process)

@@ -14,11 +14,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from optim import catalog
 from tuneup import Client
 from tuneup.shapes import BestData
 
@@ -95,11 +97,19 @@ def train_default(client: Client) -> BestData:
             "name": "digits, everything at its default",
             "objective": objective,
             "metrics": definition["metrics"],
-            "space": {"batch_size": {"type": "categorical", "choices": [32]}},
+            "space": {name: {"type": "categorical", "choices": [value]} for name, value in default_params().items()},
             "search": {"strategy": "grid", "seed": 1},
         }
     )
     return study.wait().best()
+
+
+def default_params() -> dict[str, Any]:
+    """Return what the catalog says where a study says nothing."""
+    optimizer = catalog.optimizer_info(catalog.DEFAULT_OPTIMIZER)
+    rate = next(option.default for option in optimizer.options if option.name == "lr")
+    common = {name: option.default for name, option in catalog.COMMON.items()}
+    return {"optimizer": optimizer.name, "lr": rate, **common}
 
 
 def show(default: BestData, best: BestData) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Update, bindparam, or_, select, update
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Integer, Text
 
-from models.leases import lock_leases
+from models.leases import held
 from models.ledger import Change, lock_counters, out_of_time, record, update_study
 from models.rowsets import Columns, insert_rowset, pack, rowset
 from models.states import AttemptState, StudyState, TrialState
@@ -236,8 +236,12 @@ def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed
 
     Each trial's seq moves on, so that snapshots of other workers see the pending point.
     """
-    held = {row.token for row in lock_leases(connection, [claim.token for claim, _ in points])}
-    live = [(claim, point) for claim, point in points if claim.token in held]
+    places = held(connection, [claim.token for claim, _ in points])
+    live = [
+        (claim, point)
+        for claim, point in points
+        if places.get(claim.token) == (claim.study_id, claim.number, claim.attempt)
+    ]
     if not live:
         return []
     rows = [
@@ -268,7 +272,8 @@ def _filled_trials(dialect: str) -> Update:
 
 def stored_definition(connection: Connection, study_id: int) -> dict[str, Any]:
     """Return what a claim leaves out because it is wide: the study's definition."""
-    return connection.execute(select(Study.definition).where(Study.id == study_id)).scalar_one()
+    definition: dict[str, Any] = connection.execute(select(Study.definition).where(Study.id == study_id)).scalar_one()
+    return definition
 
 
 def taken_keys(connection: Connection, study_id: int, keys: Sequence[str]) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Delete, Row, Update, bindparam, delete, exists, func, select, update
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
-from models.leases import lock_leases, stops
+from models.leases import held, stops
 from models.ledger import Change, lock_counters, lock_study, out_of_time, record, study_move, update_study
 from models.rowsets import Columns, among, pack, rowset
 from models.states import FINAL_TRIAL_STATES, AttemptState, StudyState, TrialState
@@ -59,15 +59,15 @@ def end(
     study = lock_counters(connection, study_id)
     if study is None:
         return Verdicts((), (), tuple(ending.number for ending in endings))
-    held = {row.token for row in lock_leases(connection, [ending.token for ending in endings])}
-    live = [ending for ending in endings if ending.token in held]
+    places = held(connection, [ending.token for ending in endings])
+    live = [ending for ending in endings if places.get(ending.token) == (study_id, ending.number, ending.attempt)]
+    gone = [ending for ending in endings if ending not in live]
     if study.state not in LIVE_STUDY or study.closing is not None:
         live = [_not_again(ending, study.closing or study.state) for ending in live]
     if prunes:
         live = _obey(connection, study_id, live)
     if live:
         _move(connection, study, live, now, max_failed)
-    gone = [ending for ending in endings if ending.token not in held]
     repeated = _repeated(connection, study_id, gone)
     return Verdicts(
         accepted=tuple(ending.number for ending in live),
@@ -265,9 +265,10 @@ def _study_end(
     """Decide whether these endings end the study too, and how."""
     if study.state not in LIVE_STUDY:
         return None
+    broken = _broken(connection, study, endings, max_failed)
     spent = study.allocated == study.budget or study.closing is not None
-    if not spent or counters["finished"] < study.allocated:
-        return _broken(connection, study, endings, max_failed)
+    if broken is not None or not spent or counters["finished"] < study.allocated:
+        return broken
     targets = {ending.target for ending in endings}
     if TrialState.COMPLETED in targets or has_completed(connection, study.id):
         return StudyState.COMPLETED, study.closing
@@ -320,7 +321,9 @@ def cancel_waiting(
         connection.execute(
             update(Trial)
             .where(Trial.study_id == bindparam("study"), Trial.number == given.c.number)
-            .values(state=TrialState.CANCELLED, seq=given.c.seq, reason=bindparam("because"), finished_at=bindparam("now")),
+            .values(
+                state=TrialState.CANCELLED, seq=given.c.seq, reason=bindparam("because"), finished_at=bindparam("now")
+            ),
             {
                 "study": study.id,
                 "now": now,

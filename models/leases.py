@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert, ReturningInsert, ReturningUpdate
-from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
+from sqlalchemy.types import JSON, BigInteger, Double, Integer
 
 from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import StudyState
@@ -23,8 +23,13 @@ def lock_leases(connection: Connection, tokens: Sequence[str]) -> list[Row[Any]]
     return list(connection.execute(_locked(connection.dialect.name), {"tokens": pack(tokens)}))
 
 
+def held(connection: Connection, tokens: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Lock leases as `lock_leases`; return by token the (study, number, attempt) it speaks for, and no other."""
+    return {row.token: (row.study_id, row.number, row.attempt) for row in lock_leases(connection, tokens)}
+
+
 @cache
-def _locked(dialect: str) -> Select[Any]:
+def _locked(dialect: str) -> Select[int, int, int, str]:
     return (
         select(Lease.study_id, Lease.number, Lease.attempt, Lease.token)
         .where(among(dialect, Lease.token.expression, "tokens"))
@@ -46,7 +51,7 @@ def beat(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]
 
 
 @cache
-def _locked_with_study(dialect: str) -> Select[Any]:
+def _locked_with_study(dialect: str) -> Select[str, str, str | None]:
     return (
         select(Lease.token, Study.state, Study.closing)
         .join(Study, Study.id == Lease.study_id)
@@ -63,18 +68,6 @@ def _beating(dialect: str) -> Update:
 
 def _why_stop(state: str, closing: str | None) -> str | None:
     return closing if state in {StudyState.RUNNING, StudyState.PAUSED} else state
-
-
-def insert_new(
-    connection: Connection,
-    table: type[Table],
-    rows: Sequence[Mapping[str, Any]],
-    *returning: Any,  # noqa: ANN401  columns
-) -> list[Row[Any]]:
-    """Insert rows whose keys are new, skip the others, and return `returning` of those inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
-    return list(connection.execute(statement.returning(*returning), [dict(row) for row in rows]))
 
 
 def insert_new(
@@ -108,7 +101,7 @@ def add_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) 
 
 @cache
 def _new_measurements(dialect: str) -> Insert:
-    return insert_rowset(dialect, Measurement, _MEASUREMENT, {}).on_conflict_do_nothing()
+    return insert_rowset(dialect, Measurement, _MEASUREMENT, {}, skip=True)
 
 
 @cache
@@ -129,7 +122,7 @@ def add_rungs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[
 
 @cache
 def _new_rungs(dialect: str) -> ReturningInsert[Any]:
-    statement = insert_rowset(dialect, Rung, _RUNG, {"stop": False}).on_conflict_do_nothing()
+    statement = insert_rowset(dialect, Rung, _RUNG, {"stop": False}, skip=True)
     return statement.returning(Rung.study_id, Rung.number, Rung.step)
 
 
@@ -200,7 +193,7 @@ def stops(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict
 
 
 @cache
-def _stops(dialect: str) -> Select[Any]:
+def _stops(dialect: str) -> Select[int, str | None]:
     return (
         select(Rung.number, Rung.reason)
         .where(

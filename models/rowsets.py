@@ -45,8 +45,13 @@ def rowset(dialect: str, columns: Columns, *, parameter: str = "rows") -> FromCl
     return select(*fields).subquery("given")
 
 
-def insert_rowset(dialect: str, table: type[Table], columns: Columns, fixed: Mapping[str, object]) -> Insert:
-    """Insert the rows bound to `rows`, with the values of `fixed` (plain or parameters) in each."""
+def insert_rowset(
+    dialect: str, table: type[Table], columns: Columns, fixed: Mapping[str, object], *, skip: bool = False
+) -> Insert:
+    """Insert the rows bound to `rows`, with the values of `fixed` (plain or parameters) in each.
+
+    A key that exists already is an error, or passed over with `skip`.
+    """
     given = rowset(dialect, columns)
     same = {name: type_coerce(value, table.__table__.c[name].type) for name, value in fixed.items()}
     # SQLite cannot tell ON CONFLICT from a join's ON without a WHERE before it.
@@ -54,6 +59,8 @@ def insert_rowset(dialect: str, table: type[Table], columns: Columns, fixed: Map
     statement: postgresql.Insert | sqlite.Insert = (
         postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     )
+    if skip:
+        statement = statement.on_conflict_do_nothing()
     return statement.from_select([*columns, *same], rows, include_defaults=False)
 
 
@@ -72,7 +79,10 @@ def among(dialect: str, wanted: ColumnElement[Any], parameter: str) -> ColumnEle
 
 def pack(rows: Sequence[object]) -> str:
     """Write rows (mappings for `rowset`, plain values for `among`). Raise ValueError for NaN or infinity."""
-    return json.dumps(rows, allow_nan=False)
+    try:
+        return json.dumps(rows, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"only finite numbers are stored: {error}") from error
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:

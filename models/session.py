@@ -122,7 +122,12 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  t
     """Take transactions into our own hands and make commits durable; readers never block behind a writer."""
     del record
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_TURN_MILLISECONDS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_TURN_MILLISECONDS}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select
+from sqlalchemy.orm import aliased
 
 from models.leases import insert_new
 from models.ledger import Change, record, update_study
@@ -84,15 +85,22 @@ def count_states(connection: Connection, study_ids: Sequence[int]) -> dict[int, 
 
 def best_trials(connection: Connection, study_ids: Sequence[int]) -> dict[int, Row[Any]]:
     """Return each study's best completed trial (lowest score, then lowest number); none for those without."""
-    ranked = (
-        select(
-            Trial.__table__,
-            func.row_number().over(partition_by=Trial.study_id, order_by=(Trial.score, Trial.number)).label("place"),
-        )
-        .where(Trial.study_id.in_(study_ids), Trial.state == TrialState.COMPLETED, Trial.score.is_not(None))
-        .subquery()
+    rival = aliased(Trial)
+    # One look into the index on (study, state, score, number) for each study, however many trials it has.
+    best = (
+        select(rival.number)
+        .where(rival.study_id == Study.id, rival.state == TrialState.COMPLETED, rival.score.is_not(None))
+        .order_by(rival.score, rival.number)
+        .limit(1)
+        .correlate(Study)
+        .scalar_subquery()
     )
-    return {row.study_id: row for row in connection.execute(select(ranked).where(ranked.c.place == 1))}
+    query = (
+        select(Trial.__table__)
+        .join(Study, Study.id == Trial.study_id)
+        .where(Study.id.in_(study_ids), Trial.number == best)
+    )
+    return {row.study_id: row for row in connection.execute(query)}
 
 
 def running_with_seconds(connection: Connection) -> list[int]:

@@ -45,6 +45,11 @@ class Claim:
         """The trial's public id."""
         return show_trial(self.study_id, self.number)
 
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """The attempt its token speaks for: (study, number, attempt)."""
+        return self.study_id, self.number, self.attempt
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -199,12 +204,16 @@ class Dispatcher:
         )
 
     def _report(self, connection: Connection, reports: Sequence[Report]) -> list[Verdict]:
-        held = {row.token for row in leases.lock_leases(connection, list({r.claim.token for r in reports}))}
-        live = [report for report in reports if report.claim.token in held]
+        places = leases.held(connection, list({report.claim.token for report in reports}))
+        held = [places.get(report.claim.token) == report.claim.key for report in reports]
+        live = [report for report, holds in zip(reports, held, strict=True) if holds]
         conflicts = {_place(row) for row in leases.add_measurements(connection, [_row(report) for report in live])}
         stored = [report for report in live if _place(_row(report)) not in conflicts]
         decided = rungs.decide(connection, stored)
-        return [_verdict(report, held, conflicts, decided) for report in reports]
+        return [
+            _verdict(report, conflicts, decided) if holds else Verdict(accepted=False, stop=True, reason="stale")
+            for report, holds in zip(reports, held, strict=True)
+        ]
 
     def _finish(self, connection: Connection, study_id: int, results: Sequence[Result]) -> Verdicts:
         definition = results[0].claim.definition
@@ -273,13 +282,10 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _verdict(
     report: Report,
-    held: set[str],
     conflicts: set[tuple[int, int, int]],
     decided: Mapping[tuple[int, int, int], str],
 ) -> Verdict:
     place = (report.claim.study_id, report.claim.number, report.step)
-    if report.claim.token not in held:
-        return Verdict(accepted=False, stop=True, reason="stale")
     if place in conflicts:
         return Verdict(accepted=False, stop=False, reason="another value was reported at this step")
     return Verdict(accepted=True, stop=place in decided, reason=decided.get(place))

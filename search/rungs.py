@@ -75,6 +75,4 @@ def _judge(
     if not new or kept >= size or definition.pruning is None:
         return standing
     why = reason(definition.pruning, step=step, kept=kept, size=size)
-    return standing | dict.fromkeys(
-        leases.stop_behind(connection, study_id, step, new, rank=kept, reason=why), why
-    )
+    return standing | dict.fromkeys(leases.stop_behind(connection, study_id, step, new, rank=kept, reason=why), why)

@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; then everything ends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Alembic speaks at every look at the revision, and /readyz looks often.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = parser().parse_args(arguments)
     if given.workers < 0:
         sys.stderr.write("tuneup serve: --workers must not be negative\n")

@@ -3,9 +3,11 @@
 A nudge holds no data and may be lost, doubled or forged; the database is the queue of record.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -44,18 +46,46 @@ _REDIS_OPTIONS = {"socket_keepalive": True, "socket_timeout": 10, "health_check_
 
 
 def make_app(broker_url: str) -> Celery:
-    """Make the Celery application over Redis, Valkey or RabbitMQ, whichever the URL names."""
-    app = Celery("tuneup", broker=broker_url)
+    """Make the Celery application over Redis, Valkey or RabbitMQ, whichever the URL names.
+
+    `filesystem:///some/folder` is a broker made of files, for a machine without any of these.
+    """
+    scheme, _, place = broker_url.partition("://")
+    files = scheme == "filesystem"
+    app = Celery("tuneup", broker="filesystem://" if files else broker_url)
     app.conf.update(SETTINGS)
-    if broker_url.startswith(("redis", "rediss", "valkey")):
+    if files:
+        app.conf.broker_transport_options = _file_options(Path(place))
+    elif scheme.startswith(("redis", "valkey")):
         app.conf.broker_transport_options = dict(_REDIS_OPTIONS)
     return app
+
+
+def _file_options(folder: Path) -> dict[str, str]:
+    """Both ends of the file broker read and write one folder, made here if it is not there."""
+    messages, control = folder / "messages", folder / "control"
+    for part in (messages, control):
+        part.mkdir(parents=True, exist_ok=True)
+    return {"data_folder_in": str(messages), "data_folder_out": str(messages), "control_folder": str(control)}
+
+
+def _waiting(connection: Any, queue: str) -> int:  # noqa: ANN401  kombu is not typed
+    """Count the nudges that nobody has taken yet; one is enough."""
+    channel = connection.channel()
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0  # the queue was never used
+    finally:
+        # A broker that refused has closed the channel itself.
+        with contextlib.suppress(*connection.channel_errors, *connection.connection_errors):
+            channel.close()
 
 
 class Doorbell:
     """Sends nudges from a thread of its own, since a send blocks for seconds while the broker is down.
 
-    Any number of calls while a nudge for a queue is being sent come to one more nudge.
+    Calls while a nudge for a queue is being sent come to one more, and none is sent while one waits to be taken.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -94,6 +124,10 @@ class Doorbell:
 
     def _send(self, queue: str) -> None:
         try:
-            self._app.send_task(LOOK, queue=queue, expires=NUDGE_SECONDS, retry=False, ignore_result=True)
+            with self._app.connection_for_write() as connection:
+                if _waiting(connection, queue) == 0:
+                    self._app.send_task(
+                        LOOK, queue=queue, expires=NUDGE_SECONDS, retry=False, ignore_result=True, connection=connection
+                    )
         except Exception as error:  # noqa: BLE001  a broker may fail in any way; workers look by themselves
             log.warning("no nudge for queue %s: %s; workers look by themselves every few seconds", queue, error)

@@ -22,7 +22,7 @@ def test_hosts_that_only_this_machine_reaches(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "::",
         "192.168.0.1",
         "10.0.0.1",
@@ -32,7 +32,7 @@ def test_hosts_that_only_this_machine_reaches(host: str) -> None:
         "127.0.0.1.example.org",
         "2130706433",
         "127.1",
-    ],  # noqa: S104
+    ],
 )
 def test_hosts_that_others_may_reach(host: str) -> None:
     assert not command.is_loopback(host)

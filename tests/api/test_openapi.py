@@ -7,7 +7,6 @@ from typing import Any
 import jsonschema
 import pytest
 import schemathesis
-from schemathesis.core.errors import InvalidSchema
 
 from api.bodies import MOST_BYTES
 from api.examples import EDITS, STUDIES
@@ -39,7 +38,7 @@ def body_of(name: str) -> dict[str, Any]:
 
 def test_the_document_is_valid() -> None:
     schemathesis.openapi.from_dict(DOCUMENT).validate()
-    with pytest.raises(InvalidSchema):
+    with pytest.raises(ValueError, match="not of type"):
         schemathesis.openapi.from_dict({**DOCUMENT, "paths": {"/x": {"get": {"responses": 1}}}}).validate()
     assert DOCUMENT["openapi"].startswith("3.1.")
     for schema in DOCUMENT["components"]["schemas"].values():

@@ -1,0 +1,146 @@
+"""Requests made from the OpenAPI document, fitting it and not, and studies a step away from good ones: never a 500."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, Config
+from schemathesis.schemas import BaseSchema
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from search.examples import EXAMPLE_STUDIES
+from tests.api.stage import DOCUMENT, KEY, Stage, opened, problem
+
+SEED = 20260101
+FEW, MANY = 25, 200
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+# The body of a study that fits the document may still contradict itself, which JSON Schema cannot say.
+UNFIT = {"positive_data_acceptance": {"enabled": False}}
+
+
+class Running:
+    """The application that a fixture keeps running: tests are made before it is there. Starting it is not for others."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self.app(scope, receive, send)
+
+
+running = Running()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Yield a service that wants a key, over a database file."""
+    folder: Path = tmp_path_factory.mktemp("fuzz")
+    with opened(f"sqlite:///{folder / 'tuneup.db'}", key=KEY) as made:
+        running.app = made.client.app
+        yield made
+
+
+def described(examples: int) -> BaseSchema:
+    generation = {"max-examples": examples, "deterministic": True, "no-shrink": True}
+    settings: dict[str, Any] = {"seed": SEED, "generation": generation, "checks": UNFIT}
+    config = Config.from_dict(settings)
+    schema = schemathesis.openapi.from_dict(DOCUMENT, config=config)
+    schema.app = running
+    return schema
+
+
+def answer(stage: Stage, case: Case[Any]) -> None:
+    """Send a request, every other time to a study that is there, and check the answer in every way."""
+    given = case.path_parameters.get("study_id", case.path_parameters.get("trial_id"))
+    if isinstance(given, str) and len(given) % 2 == 0:
+        made = stage.create(**HEADERS)["id"]
+        stage.worker.claim(queue="cpu", capacity=1)
+        name = "study_id" if "study_id" in case.path_parameters else "trial_id"
+        case.path_parameters[name] = made if name == "study_id" else f"{made}-0"
+    case.call_and_validate(headers=HEADERS)
+
+
+@described(FEW).parametrize()
+def test_requests_made_from_the_document(stage: Stage, case: Case[Any]) -> None:
+    answer(stage, case)
+
+
+@pytest.mark.slow
+@described(MANY).parametrize()
+def test_many_requests_made_from_the_document(stage: Stage, case: Case[Any]) -> None:
+    answer(stage, case)
+
+
+NASTY: list[Any] = [
+    None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e308, -1e308, 5e-324, 2**31, 2**53, 2**53 + 1, 2**63, 10**400,
+    float("nan"), float("inf"), "", " ", "\0", "\ud800", "a" * 5000, "e\u0301", "\u202e", "NaN", "1", "sgd", "adam",
+    "lr", "log", "grid", "int", [], [[]], [None], ["sgd"], [1, 1], [0.1, 0.2], {}, {"": 1}, {"a": None},
+    {"type": "float"}, {"type": "int", "low": 1, "high": 2}, {"type": "categorical", "choices": [1, "1", True, None]},
+    {"type": "float", "low": 0, "high": 1, "step": 5e-324}, {"optimizer": ["sgd"]}, {"lr": [0.1]},
+]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Walk to every place in a JSON value, the whole first."""
+    yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield from places(item, (*path, key))
+
+
+@st.composite
+def near_studies(draw: st.DrawFn) -> Any:
+    """Draw an example of a study with up to three places changed, taken out, or given a new neighbour."""
+    study: Any = copy.deepcopy(dict(draw(st.sampled_from(list(EXAMPLE_STUDIES.values())))))
+    for _ in range(draw(st.integers(1, 3))):
+        *parents, last = draw(st.sampled_from([path for path in places(study) if path] or [("name",)]))
+        holder = study
+        for key in parents:
+            holder = holder[key]
+        change = draw(st.sampled_from(["replace", "remove", "add", "rename"]))
+        value = copy.deepcopy(draw(st.sampled_from(NASTY) | st.sampled_from(NASTY).map(lambda item: [item])))
+        if isinstance(holder, list):
+            holder.insert(last, value) if change == "add" else holder.__setitem__(last, value)
+        elif change in {"replace", "add"}:
+            holder[
+                last if change == "replace" else draw(st.sampled_from(["default", "when", "step", "x", "levels"]))
+            ] = value
+        else:
+            kept = holder.pop(last)
+            if change == "rename":
+                holder[draw(st.sampled_from(["momentum", "beta1", "x", "a\0", "n" * 129, "\ud800"]))] = kept
+    return study
+
+
+def near(stage: Stage, raw: Any) -> None:
+    """Post a study; it is taken, and then its definition too, or refused with its faults, and nothing is stored."""
+    before = stage.rows()
+    headers = HEADERS | {"Content-Type": "application/json"}
+    reply = stage.client.post("/v1/studies", content=json.dumps(raw).encode(), headers=headers)
+    if reply.status_code == 201:
+        definition = reply.json()["definition"]
+        again = stage.client.post("/v1/studies", json=definition, headers=HEADERS)
+        assert (again.status_code, again.json()["definition"]) == (201, definition)
+    else:
+        assert reply.status_code == 422, reply.text
+        assert problem(reply)["errors"] != []
+        assert stage.rows() == before
+
+
+@hypothesis.settings(max_examples=10 * FEW, derandomize=True, deadline=None)
+@hypothesis.given(raw=near_studies())
+def test_studies_near_good_ones(stage: Stage, raw: Any) -> None:
+    near(stage, raw)
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=20 * MANY, deadline=None)
+@hypothesis.given(raw=near_studies())
+def test_many_studies_near_good_ones(stage: Stage, raw: Any) -> None:
+    near(stage, raw)
