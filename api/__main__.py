@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.app import create_app
+from migrations.upgrade import is_current
+from models.session import Database, Unavailable
 from settings import Settings
 
 
@@ -28,6 +30,18 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def database_fault(url: str) -> str | None:
+    """Say what keeps the service from starting over this database; None if nothing does."""
+    database = Database(url)
+    try:
+        current = database.read(is_current)
+    except Unavailable as error:
+        return str(error)
+    finally:
+        database.dispose()
+    return None if current else "the database is empty or at another revision; run `tuneup migrate`"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C. Refuse to be reachable from outside without a key."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -42,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "set TUNEUP_API_KEY to a long random string, or listen on 127.0.0.1\n"
         )
         return 2
+    fault = database_fault(settings.database_url)
+    if fault is not None:
+        sys.stderr.write(f"tuneup api: {fault}\n")
+        return 1
     uvicorn.run(create_app(settings), host=given.host, port=given.port, log_level="warning", access_log=False)
     return 0
 

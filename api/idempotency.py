@@ -55,7 +55,7 @@ def perform(
 def _once(
     connection: Connection, project_id: int, key: str, fingerprint: str, work: Callable[[Connection], Reply]
 ) -> tuple[int, str, str | None]:
-    stored = idempotency.begin(connection, project_id, key, fingerprint=fingerprint, now=utc_now())
+    stored = idempotency.take(connection, project_id, key, fingerprint=fingerprint, now=utc_now())
     if stored is not None:
         return stored.status, stored.body, None
     reply = work(connection)

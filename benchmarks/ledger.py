@@ -2,8 +2,8 @@
 
 A trial of five parameters does nothing but be claimed, report (ten times, or not at all) with the pruning decision read
 after every report, and be finished. Ours and the peer's runs take turns, with the same number of worker processes on
-the same server, so that a machine that slows down slows both. Figures are medians over the repeats; the ratio is that
-of the medians.
+the same server, so that a machine that slows down slows both: a ratio is always that of two runs next to each other,
+and what is shown is the median of the repeats.
 """
 
 import argparse
@@ -15,11 +15,10 @@ import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import Any
 
 from benchmarks import ledger_tuneup
 from benchmarks.hands import Hands, Share, hands
@@ -29,109 +28,148 @@ from tests.support.postgres import fresh_database
 
 REPORTS = (10, 0)
 CAPACITY = 16
+FEW, MANY = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How much is measured: trials of a run by what it reports, for us, for us at capacity 1, and for the peer."""
+    """How much is measured. Trials of a run by how often they report: ours, ours claimed one by one, and the peer's.
+
+    There are `repeats` repeats, or fewer where another one would not end within `seconds`.
+    """
 
     workers: tuple[int, ...]
     repeats: int
+    seconds: float
     ours: Mapping[int, int]
     single: Mapping[int, int]
     peer: Mapping[int, int]
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    "quick": Protocol((2, 8), 1, ours={10: 1024, 0: 2048}, single={10: 64, 0: 192}, peer={10: 32, 0: 96}),
-    "standard": Protocol((1, 2, 4, 8), 3, ours={10: 2048, 0: 4096}, single={10: 96, 0: 384}, peer={10: 64, 0: 160}),
-    "full": Protocol((1, 2, 4, 8), 5, ours={10: 4096, 0: 8192}, single={10: 256, 0: 1024}, peer={10: 160, 0: 400}),
+    "quick": Protocol((2, 8), 1, 60, ours={10: 768, 0: 1536}, single={10: 32, 0: 96}, peer={10: 24, 0: 64}),
+    "standard": Protocol(
+        (1, 2, 4, 8), 3, 900, ours={10: 1024, 0: 2048}, single={10: 64, 0: 256}, peer={10: 48, 0: 128}
+    ),
+    "full": Protocol(
+        (1, 2, 4, 8), 7, 7200, ours={10: 2048, 0: 4096}, single={10: 256, 0: 1024}, peer={10: 128, 0: 400}
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One run, or the medians of several: trials a second, SQL statements a trial, and errors of the storage."""
+class Run:
+    """One run: trials a second, SQL statements a trial, and errors of the storage."""
 
     rate: float
     statements: float
     errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
-    """One line of the table: our figures, ours with trials claimed one by one, and the peer's (None: not there)."""
+    """All runs of one number of workers on one database, one of each kind for each repeat; the peer's may be missing."""
 
     database: str
     workers: int
     reports: int
-    ours: Figure
-    single: Figure
-    peer: Figure | None
+    ours: list[Run] = field(default_factory=list)
+    single: list[Run] = field(default_factory=list)
+    peer: list[Run] = field(default_factory=list)
 
     @property
     def ratio(self) -> float | None:
-        """Our rate by the peer's."""
-        return self.ours.rate / self.peer.rate if self.peer is not None else None
+        """How many times the peer's trials a second ours are."""
+        pairs = zip(self.ours, self.peer, strict=False)
+        return _median(ours.rate / peer.rate for ours, peer in pairs)
 
 
-def measure(protocol: Protocol, places: Mapping[str, Fresh], peer: ModuleType | None) -> list[Cell]:
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Our trials a second with MANY workers by those with FEW, once for each repeat."""
+
+    database: str
+    reports: int
+    ratios: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a run of anything needs."""
+
+    protocol: Protocol
+    hands: Hands
+    peer: ModuleType | None
+
+    def ours(self, url: str, workers: int, reports: int) -> Run:
+        """Run our side, CAPACITY trials to a claim."""
+        return self._ours(url, workers, reports, self.protocol.ours[reports], CAPACITY)
+
+    def single(self, url: str, workers: int, reports: int) -> Run:
+        """Run our side, one trial to a claim."""
+        return self._ours(url, workers, reports, self.protocol.single[reports], 1)
+
+    def _ours(self, url: str, workers: int, reports: int, trials: int, capacity: int) -> Run:
+        run = partial(ledger_tuneup.run, self.hands, url, workers=workers, reports=reports)
+        return _run(run(trials=trials, capacity=capacity), trials)
+
+    def theirs(self, url: str, workers: int, reports: int) -> Iterable[Run]:
+        """Run the peer's side, if it is there."""
+        if self.peer is not None:
+            trials = self.protocol.peer[reports]
+            shares = self.peer.run(self.hands, url, workers=workers, trials=trials, reports=reports)
+            yield _run(shares, trials, errors=sum(share.said.errors for share in shares))
+
+
+def measure(
+    protocol: Protocol, places: Mapping[str, Fresh], peer: ModuleType | None
+) -> tuple[list[Cell], list[Scaling]]:
     """Run the protocol on each database."""
-    runs: dict[tuple[str, int, int], list[tuple[Figure, Figure, Figure | None]]] = {}
+    cells = [Cell(name, workers, reports) for name in places for workers in protocol.workers for reports in REPORTS]
+    scalings = [Scaling(name, reports) for name in places for reports in REPORTS]
+    began = time.monotonic()
     with hands(max(protocol.workers)) as processes:
+        bench = Bench(protocol, processes, peer)
         for repeat in range(protocol.repeats):
-            for database, fresh in places.items():
-                for workers, reports, figures in _pass(protocol, processes, fresh, peer):
-                    runs.setdefault((database, workers, reports), []).append(figures)
-                    print(f"  run {repeat + 1} {database} {workers} {reports}: {figures[0]}", file=sys.stderr)
-    return [Cell(*key, *(_median(column) for column in zip(*figures, strict=True))) for key, figures in runs.items()]
+            if (time.monotonic() - began) * (repeat + 1) > protocol.seconds * max(repeat, 1):
+                break
+            for name, fresh in places.items():
+                with fresh() as url, fresh() as theirs:
+                    ledger_tuneup.setup(url)
+                    if peer is not None:
+                        peer.setup(theirs)
+                    _measure_cells(bench, [cell for cell in cells if cell.database == name], url, theirs)
+                    _measure_scaling(bench, [each for each in scalings if each.database == name], url, repeat)
+    return cells, scalings
 
 
-def _pass(
-    protocol: Protocol, processes: Hands, fresh: Fresh, peer: ModuleType | None
-) -> Iterator[tuple[int, int, tuple[Figure, Figure, Figure | None]]]:
-    """Measure every cell of one database once, ours and the peer's runs in turn."""
-    with fresh() as ours, fresh() as theirs:
-        ledger_tuneup.setup(ours)
-        if peer is not None:
-            peer.setup(theirs)
-        for workers in protocol.workers:
-            for reports in REPORTS:
-                run = partial(ledger_tuneup.run, processes, ours, workers=workers, reports=reports)
-                trials, alone = protocol.ours[reports], protocol.single[reports]
-                batched = _figure(run(trials=trials, capacity=CAPACITY), trials)
-                other = _peer(protocol, processes, theirs, peer, workers=workers, reports=reports)
-                single = _figure(run(trials=alone, capacity=1), alone)
-                yield workers, reports, (batched, single, other)
+def _measure_cells(bench: Bench, cells: Sequence[Cell], url: str, theirs: str) -> None:
+    for cell in cells:
+        at = cell.workers, cell.reports
+        cell.ours.append(bench.ours(url, *at))
+        cell.peer.extend(bench.theirs(theirs, *at))
+        cell.single.append(bench.single(url, *at))
+        print(f"  {cell.database}, {cell.workers} workers, {cell.reports} reports: {cell.ours[-1]}", file=sys.stderr)
 
 
-def _peer(
-    protocol: Protocol, processes: Hands, url: str, peer: ModuleType | None, *, workers: int, reports: int
-) -> Figure | None:
-    if peer is None:
-        return None
-    trials = protocol.peer[reports]
-    shares = peer.run(processes, url, workers=workers, trials=trials, reports=reports)
-    return _figure(shares, trials, errors=sum(share.said.errors for share in shares))
+def _measure_scaling(bench: Bench, scalings: Sequence[Scaling], url: str, repeat: int) -> None:
+    for scaling in scalings:
+        order = (FEW, MANY) if repeat % 2 == 0 else (MANY, FEW)
+        rates = {workers: bench.ours(url, workers, scaling.reports).rate for workers in order}
+        scaling.ratios.append(rates[MANY] / rates[FEW])
 
 
-def _figure(shares: Sequence[Share], trials: int, *, errors: int = 0) -> Figure:
+def _run(shares: Sequence[Share], trials: int, *, errors: int = 0) -> Run:
     seconds = max(share.ended for share in shares) - min(share.began for share in shares)
-    return Figure(trials / seconds, sum(share.statements for share in shares) / trials, errors)
+    return Run(trials / seconds, sum(share.statements for share in shares) / trials, errors)
 
 
-def _median(figures: Sequence[Figure | None]) -> Any:  # noqa: ANN401  a figure, or None where there is no peer
-    there = [figure for figure in figures if figure is not None]
-    if not there:
-        return None
-    return Figure(
-        rate=statistics.median(figure.rate for figure in there),
-        statements=statistics.median(figure.statements for figure in there),
-        errors=sum(figure.errors for figure in there),
-    )
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
 
 
-def promises(cells: Sequence[Cell]) -> list[Promise]:
+def promises(cells: Sequence[Cell], scalings: Sequence[Scaling]) -> list[Promise]:
     """Compare with what is promised: over all numbers of workers the least favourable one counts."""
     made: list[Promise] = []
     for database in dict.fromkeys(cell.database for cell in cells):
@@ -140,11 +178,15 @@ def promises(cells: Sequence[Cell]) -> list[Promise]:
             ratios = [cell.ratio for cell in here if cell.reports == reports]
             least = min((ratio for ratio in ratios if ratio is not None), default=None)
             made.append(Promise(f"{database}: times the peer's trials/s, {reports} measurements", least, target))
-        most = max(cell.ours.statements for cell in here if cell.reports == 10)
+        most = max(run.statements for cell in here if cell.reports == 10 for run in cell.ours)
         made.append(Promise(f"{database}: SQL statements a trial, 10 measurements", most, 6.0, at_most=True))
-        for reports in REPORTS:
-            rates = {cell.workers: cell.ours.rate for cell in here if cell.reports == reports}
-            made.append(Promise(f"{database}: 8 workers by 2, {reports} measurements", rates[8] / rates[2], 0.9))
+        made += [
+            Promise(
+                f"{database}: {MANY} workers by {FEW}, {scaling.reports} measurements", _median(scaling.ratios), 0.9
+            )
+            for scaling in scalings
+            if scaling.database == database
+        ]
     return made
 
 
@@ -156,16 +198,19 @@ def show_cells(cells: Sequence[Cell]) -> str:
             cell.database,
             cell.workers,
             cell.reports,
-            cell.ours.rate,
-            cell.ours.statements,
-            *((cell.peer.rate, cell.peer.statements, cell.peer.errors) if cell.peer else (None, None, None)),
+            *_shown(cell.ours),
+            *_shown(cell.peer),
+            sum(run.errors for run in cell.peer) if cell.peer else None,
             cell.ratio,
-            cell.single.rate,
-            cell.single.statements,
+            *_shown(cell.single),
         )
         for cell in cells
     ]
     return table((*heads, "one by one", "SQL"), rows)
+
+
+def _shown(runs: Sequence[Run]) -> tuple[float | None, float | None]:
+    return _median(run.rate for run in runs), _median(run.statements for run in runs)
 
 
 def main() -> None:
@@ -184,16 +229,26 @@ def main() -> None:
     with postgres_server() as server:
         places: dict[str, Fresh] = {"postgresql": partial(fresh_database, server), "sqlite": sqlite_file}
         databases = f"{describe(server)}; SQLite {sqlite3.sqlite_version}"
-        cells = measure(PROTOCOLS[size_name], places, peer)
-    seconds = time.monotonic() - began
-    made = promises(cells)
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+        cells, scalings = measure(PROTOCOLS[size_name], places, peer)
+    made = promises(cells, scalings)
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f}, Python {platform.python_version()}"
+    repeats = f"{len(cells[0].ours)} repeats in {time.monotonic() - began:.0f} s"
     print(f"ledger ({size_name}): trials that do nothing, claimed {CAPACITY} at a time, beside {peer_name}")
-    print(f"{databases}; {machine}; {PROTOCOLS[size_name].repeats} repeats, {seconds:.0f} s\n")
+    print(f"{databases}; {machine}; {repeats}\n")
     print(show_cells(cells), "", show(made), sep="\n")
     if arguments.json:
-        shown = [{**asdict(cell), "ratio": cell.ratio} for cell in cells]
-        print(line("ledger", made, size=size_name, peer=peer_name, databases=databases, machine=machine, cells=shown))
+        print(
+            line(
+                "ledger",
+                made,
+                size=size_name,
+                peer=peer_name,
+                databases=databases,
+                machine=machine,
+                cells=[{**asdict(cell), "ratio": cell.ratio} for cell in cells],
+                scalings=[asdict(scaling) for scaling in scalings],
+            )
+        )
 
 
 if __name__ == "__main__":

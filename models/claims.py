@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -234,6 +234,7 @@ def _fresh_leases(dialect: str) -> Insert:
 def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> list[Claimed]:
     """Give reserved trials of a locked study their parameters, fenced by their tokens; return those that still hold.
 
+    Each comes back with the parameters that are stored: a unit that runs again must not give out others.
     Each trial's seq moves on, so that snapshots of other workers see the pending point.
     """
     places = held(connection, [claim.token for claim, _ in points])
@@ -249,7 +250,11 @@ def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed
     ]
     connection.execute(_filled_trials(connection.dialect.name), {"study": study.id, "rows": pack(rows)})
     update_study(connection, study, {"seq": study.seq + len(live)})
-    return [claim for claim, _ in live]
+    query = select(Trial.number, Trial.params).where(
+        Trial.study_id == study.id, Trial.number.in_([claim.number for claim, _ in live])
+    )
+    stored = {row.number: row.params for row in connection.execute(query)}
+    return [replace(claim, params=stored[claim.number]) for claim, _ in live]
 
 
 @cache

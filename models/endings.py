@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from itertools import compress
+from operator import not_
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Row, Update, bindparam, delete, exists, func, select, update
@@ -60,8 +62,9 @@ def end(
     if study is None:
         return Verdicts((), (), tuple(ending.number for ending in endings))
     places = held(connection, [ending.token for ending in endings])
-    live = [ending for ending in endings if places.get(ending.token) == (study_id, ending.number, ending.attempt)]
-    gone = [ending for ending in endings if ending not in live]
+    holds = [places.get(ending.token) == (study_id, ending.number, ending.attempt) for ending in endings]
+    live = list(compress(endings, holds))
+    gone = list(compress(endings, map(not_, holds)))
     if study.state not in LIVE_STUDY or study.closing is not None:
         live = [_not_again(ending, study.closing or study.state) for ending in live]
     if prunes:

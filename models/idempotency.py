@@ -28,7 +28,7 @@ class StoredReply:
     body: str
 
 
-def begin(connection: Connection, project_id: int, key: str, *, fingerprint: str, now: datetime) -> StoredReply | None:
+def take(connection: Connection, project_id: int, key: str, *, fingerprint: str, now: datetime) -> StoredReply | None:
     """Take a key for this transaction; None when it is new, else the stored reply.
 
     A concurrent twin waits for the first one's commit, at most WAIT_SECONDS. Raise KeyInUse past that, and

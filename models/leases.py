@@ -117,11 +117,12 @@ def _key(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 def add_rungs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
     """Store scores at rungs (study_id, number, step, score); return the keys that are new."""
-    return {tuple(row) for row in connection.execute(_new_rungs(connection.dialect.name), {"rows": pack(rows)})}
+    added = connection.execute(_new_rungs(connection.dialect.name), {"rows": pack(rows)})
+    return {(row.study_id, row.number, row.step) for row in added}
 
 
 @cache
-def _new_rungs(dialect: str) -> ReturningInsert[Any]:
+def _new_rungs(dialect: str) -> ReturningInsert[int, int, int]:
     statement = insert_rowset(dialect, Rung, _RUNG, {"stop": False}, skip=True)
     return statement.returning(Rung.study_id, Rung.number, Rung.step)
 

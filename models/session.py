@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # Those above this package name connections and rows in their signatures, but speak no SQL.
-__all__ = ["Connection", "Database", "Row", "Unavailable"]
+__all__ = ["Connection", "Database", "Row", "Unavailable", "Work"]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

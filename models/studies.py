@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import aliased
 
 from models.leases import insert_new
@@ -44,16 +44,29 @@ def list_studies(
     *,
     limit: int,
     state: str | None = None,
+    labels: Sequence[tuple[str, str | None]] = (),
     before: tuple[datetime, int] | None = None,
 ) -> Sequence[Row[Any]]:
-    """List a project's studies, the newest first; `before` is (created_at, id) of the last one already seen."""
-    query = select(Study.__table__).where(Study.project_id == project_id)
+    """List a project's studies, the newest first; `before` is (created_at, id) of the last one already seen.
+
+    Each of `labels` is a name that a study must have, with a value or (None) with any.
+    """
+    query = select(Study.__table__).where(
+        Study.project_id == project_id, *(_labelled(connection, name, value) for name, value in labels)
+    )
     if state is not None:
         query = query.where(Study.state == state)
     if before is not None:
         at, study_id = before
         query = query.where(or_(Study.created_at < at, and_(Study.created_at == at, Study.id < study_id)))
     return connection.execute(query.order_by(Study.created_at.desc(), Study.id.desc()).limit(limit)).all()
+
+
+def _labelled(connection: Connection, name: str, value: str | None) -> ColumnElement[bool]:
+    each = func.json_each_text if connection.dialect.name == "postgresql" else func.json_each
+    pair = each(Study.labels).table_valued("key", "value")
+    wanted = pair.c.key == name if value is None else and_(pair.c.key == name, pair.c.value == value)
+    return exists(select(pair.c.key).where(wanted).correlate(Study))
 
 
 def change_study(

@@ -97,12 +97,18 @@ def list_measurements(connection: Connection, study_id: int, number: int) -> lis
 
 
 def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[tuple[int, str | None], int]:
-    """Count the lost attempts of each of these trials by (number, reason)."""
+    """Count the lost attempts of each of these trials before its latest one, by (number, reason)."""
     if not numbers:
         return {}
     query = (
         select(Attempt.number, Attempt.reason, func.count().label("strikes"))
-        .where(Attempt.study_id == study_id, Attempt.number.in_(numbers), Attempt.state == AttemptState.LOST)
+        .join(Trial, and_(Trial.study_id == Attempt.study_id, Trial.number == Attempt.number))
+        .where(
+            Attempt.study_id == study_id,
+            Attempt.number.in_(numbers),
+            Attempt.state == AttemptState.LOST,
+            Attempt.attempt < Trial.attempt,
+        )
         .group_by(Attempt.number, Attempt.reason)
     )
     return {(row.number, row.reason): row.strikes for row in connection.execute(query)}

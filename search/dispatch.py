@@ -189,7 +189,7 @@ class Dispatcher:
         distinct = duplicates.settle(connection, study_id, known.definition, known.seed, waiting, suggestions)
         points = {claim.token: _point(s) for claim, s in zip(waiting, distinct, strict=True)}
         filled = claims.fill(connection, study, [(claim, points[claim.token]) for claim in waiting])
-        return [self._claim(claim, points[claim.token]["params"]) for claim in filled]
+        return [self._claim(claim, claim.params) for claim in filled if claim.params is not None]
 
     def _claim(self, claimed: Claimed, params: Mapping[str, Any]) -> Claim:
         known = self._known[claimed.study_id]
@@ -218,19 +218,23 @@ class Dispatcher:
     def _finish(self, connection: Connection, study_id: int, results: Sequence[Result]) -> Verdicts:
         definition = results[0].claim.definition
         now = self.clock()
+        failed = [result.claim.number for result in results if result.failure is not None]
+        strikes = trials.count_strikes(connection, study_id, failed)
         return endings.end(
             connection,
             study_id,
-            [self._ending(result) for result in results],
+            [self._ending(result, strikes) for result in results],
             now=now,
             prunes=definition.pruning is not None,
             max_failed=definition.max_failed,
         )
 
-    def _ending(self, result: Result) -> Ending:
-        claim = result.claim
-        if result.failure is not None:
-            return after(result.failure, claim.number, claim.attempt, claim.token, self.clock(), error=result.error)
+    def _ending(self, result: Result, strikes: Mapping[tuple[int, str | None], int]) -> Ending:
+        claim, failure = result.claim, result.failure
+        if failure is not None:
+            before = strikes.get((claim.number, failure.value), 0)
+            key = (claim.number, claim.attempt, claim.token)
+            return after(failure, *key, self.clock(), strikes=before, error=result.error)
         released = result.target is TrialState.QUEUED
         return Ending(
             number=claim.number,

@@ -21,6 +21,7 @@ from search.sampling import SEED_LIMIT
 from search.views import get_study_row, view_study
 
 EDITABLE = ("name", "labels", "budget", "parallelism")
+ENDED_FOR_GOOD = frozenset({StudyState.CANCELLED, StudyState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,14 @@ def create_study(connection: Connection, project_id: int, raw: object, *, now: d
 def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
     """Change name, labels, budget or parallelism. Raising the budget of a completed study reopens it.
 
-    Raise InvalidStudy for an edit that would not be a valid study, and for a budget below what is allocated.
+    Raise InvalidStudy for an edit that would not be a valid study, and for a budget below what is allocated; Conflict
+    for another budget of a cancelled or failed study.
     """
     study = _locked(connection, project_id, text)
     definition = _edited(study, edits)
     trials = definition.trials
+    if study.state in ENDED_FOR_GOOD and (trials, definition.budget.seconds) != (study.budget, study.seconds):
+        raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
     if trials < study.allocated:
         raise InvalidStudy(
             [Fault("budget.trials", f"{study.allocated} trials are allocated already; give at least that many")]

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from models import endings, studies, trials, workers
+from models.ids import show_study
 from models.ledger import lock_study
-from models.session import Connection, Database, Row
+from models.session import Connection, Database, Row, Unavailable, Work
 from search.clock import Clock, utc_now
 from search.failures import Failure, after
 from search.views import read_definition
+
+T = TypeVar("T")
 
 log = logging.getLogger("tuneup.reaper")
 
@@ -79,13 +82,23 @@ class Reaper:
         lost = 0
         for study_id, group in groupby(sorted(dead, key=_key), key=lambda row: row.study_id):
             batch = list(group)
-            lost += self._database.write(partial(self._take_back, study_id=study_id, dead=batch))
+            lost += self._write(partial(self._take_back, study_id=study_id, dead=batch), study_id) or 0
         for study_id in self._database.read(studies.running_with_seconds):
-            self._database.write(partial(endings.close_if_spent, study_id=study_id, now=self._clock()))
+            self._write(partial(endings.close_if_spent, study_id=study_id, now=self._clock()), study_id)
         self._forget()
         waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
         self._nudge(waiting)
         return lost
+
+    def _write(self, work: Work[T], study_id: int) -> T | None:
+        """Do one study's share; a study that cannot be mended must not keep the others waiting."""
+        try:
+            return self._database.write(work)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("study %s could not be looked after", show_study(study_id))
+            return None
 
     def _forget(self) -> None:
         """Drop the rows of workers long gone, once an hour."""

@@ -47,7 +47,7 @@ class Run:
         while True:
             self._look_for_stop()
             message = self.trainer.receive(timeout=_LOOK_SECONDS)
-            if message is None:
+            if message is None or message.get("trial") != self.claim.id:
                 continue
             if message["type"] == "measurement":
                 self._relay(message)
@@ -92,9 +92,8 @@ class Run:
         return next((verdict for verdict in verdicts if verdict.stop), verdicts[-1])
 
     def _result(self, message: Message) -> Result | None:
+        self._send_rest()
         if self.stopping == STALE:
-            return None
-        if self.unsent and self._send_reports().reason == STALE:
             return None
         outcome, reason, error = message["outcome"], message.get("reason"), message.get("error")
         if outcome == "completed":
@@ -104,10 +103,22 @@ class Run:
         if outcome == "failed":
             failure = Failure.OUT_OF_MEMORY if reason == "out_of_memory" else Failure.USER_ERROR
             return Result(self.claim, TrialState.FAILED, failure=failure, reason=reason, error=error)
-        return self._stopped()
+        return self.stopped()
 
-    def _stopped(self) -> Result:
-        """A trial that obeyed a stop: pruned by a decision, back to the queue at shutdown, else cancelled."""
+    def _send_rest(self) -> None:
+        """Write what could not be written while the database was away; only a shutdown ends the wait."""
+        while self.unsent and self.stopping not in {STALE, SHUTDOWN}:
+            verdict = self._send_reports()
+            if verdict.reason == STALE:
+                self.stopping = STALE
+            elif self.unsent:
+                time.sleep(_LOOK_SECONDS)
+                self.stopping = self.stop_asked() or self.stopping
+
+    def stopped(self) -> Result | None:
+        """Say what a trial becomes that obeyed a stop: pruned, back to the queue at shutdown, else cancelled."""
+        if self.stopping == STALE:
+            return None
         if self.pruned:
             return Result(self.claim, TrialState.PRUNED, values=self.values, reason=self.stopping)
         if self.stopping == SHUTDOWN:

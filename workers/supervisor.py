@@ -53,6 +53,7 @@ class Supervisor:
         self._started_at = clock()
         self._turn = threading.Lock()
         self._stopping = threading.Event()
+        self._closed = threading.Event()
         self._trainer: Trainer | None = None
         # What is held right now, by token, and why it is asked to stop; the heartbeat thread writes the latter.
         self._held: dict[str, Claim] = {}
@@ -76,6 +77,7 @@ class Supervisor:
         self._stopping.set()
         with self._turn:
             self._end_trainer()
+        self._closed.set()
         try:
             self._database.write(lambda connection: part(connection, self.worker, self._clock()))
         except Unavailable as error:
@@ -120,6 +122,11 @@ class Supervisor:
         except TrainerDied as error:
             self._end_trainer()
             return _after_death(run, str(error))
+        except Exception as error:
+            # Whatever it was, the trainer may still be at work on this trial: the next one must not hear of it.
+            log.exception("trial %s broke off", claim.id)
+            self._end_trainer()
+            return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=repr(error))
         if result is not None and result.failure is not None:
             # Out of memory or a CUDA error may have spoilt the process.
             self._end_trainer()
@@ -165,6 +172,8 @@ class Supervisor:
             except Exception:
                 log.exception("a look for work failed; looking again")
             self._stopping.wait(self.habits.poll_seconds * random.uniform(0.5, 1.5))
+        # A trainer that this thread started is killed by the kernel when the thread ends, so it must not end first.
+        self._closed.wait()
 
     def _beat_forever(self) -> None:
         while True:
@@ -172,7 +181,8 @@ class Supervisor:
                 self._beat()
             except Exception:
                 log.exception("a heartbeat failed; the next one follows")
-            if self._stopping.wait(self.habits.heartbeat_seconds * random.uniform(0.9, 1.1)) and not self._held:
+            # Not `_stopping`: until its trial is given back a stopping worker beats on, at the same pace.
+            if self._closed.wait(self.habits.heartbeat_seconds * random.uniform(0.9, 1.1)):
                 return
 
     def _beat(self) -> None:
@@ -181,7 +191,7 @@ class Supervisor:
             answers = self.dispatcher.heartbeat(held)
             for claim in held:
                 asked = answers.get(claim.token, STALE)
-                if asked is not None:
+                if asked is not None and claim.token in self._held:
                     self._asked[claim.token] = asked
         row = {
             "id": self.worker,
@@ -198,12 +208,9 @@ class Supervisor:
 
 def _after_death(run: Run, epitaph: str) -> Result | None:
     """Say what becomes of a trial whose trainer died: no strike where we had asked it to stop."""
-    if run.stopping == STALE:
-        return None
-    if run.stopping == SHUTDOWN:
-        return Result(run.claim, TrialState.QUEUED, reason="released")
-    if run.pruned:
-        return Result(run.claim, TrialState.PRUNED, values=run.values, reason=run.stopping)
-    if run.stopping is not None:
-        return Result(run.claim, TrialState.CANCELLED, reason=run.stopping)
-    return Result(run.claim, TrialState.QUEUED, failure=Failure.POISON, error=epitaph)
+    if run.stopping is None:
+        # At shutdown the signal may reach the trainer before we have asked it.
+        run.stopping = run.stop_asked()
+    if run.stopping is None:
+        return Result(run.claim, TrialState.QUEUED, failure=Failure.POISON, error=epitaph)
+    return run.stopped()

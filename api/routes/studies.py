@@ -1,5 +1,6 @@
 """Studies: create, list, read, change, pause, resume, cancel, delete."""
 
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeAlias
@@ -21,11 +22,16 @@ from models.states import StudyState
 from models.studies import list_studies
 from search import service, views
 from search.clock import utc_now
+from search.errors import Fault, InvalidValue
+from search.hygiene import LONGEST_STRING, string_problem
 from search.records import StudyRecord
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state")]
+Labels = Annotated[
+    list[str], Query(max_length=64, description="Only studies with each of these labels, as `name=value` or `name`")
+]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next` of the page before")]
 Change: TypeAlias = Callable[[Connection], service.Changed]
@@ -53,17 +59,32 @@ def create_study(request: Request, given: Given, definition: JsonBody, key: Idem
 
 
 @router.get("", responses=documented(304))
-def get_studies(given: Given, state: State = None, limit: Limit = 100, cursor: Cursor = None) -> StudyPage:
+def get_studies(
+    given: Given,
+    state: State = None,
+    label: Labels = [],  # noqa: B006  FastAPI copies it
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> StudyPage:
     """List studies, the newest first."""
     before = _read_place(cursor) if cursor is not None else None
+    labels = [_read_label(text) for text in label]
 
     def work(connection: Connection) -> StudyPage:
-        rows = list_studies(connection, given.project_id, limit=limit + 1, state=state, before=before)
+        rows = list_studies(connection, given.project_id, limit=limit + 1, state=state, labels=labels, before=before)
         page = views.view_studies(connection, rows[:limit])
         following = _write_place(page[-1].record) if len(rows) > limit else None
         return StudyPage(data=[study_out(view) for view in page], next=following)
 
     return given.database.read(work)
+
+
+def _read_label(text: str) -> tuple[str, str | None]:
+    name, equals, value = unicodedata.normalize("NFC", text).partition("=")
+    problem = string_problem(text, LONGEST_STRING) if name else "must be `name=value` or `name`"
+    if problem is not None:
+        raise InvalidValue([Fault("query.label", problem)])
+    return name, value if equals else None
 
 
 def _write_place(last: StudyRecord) -> str:

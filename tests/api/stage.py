@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
+from sqlalchemy import delete
 from starlette.testclient import TestClient
 
 from api.app import create_app
@@ -14,6 +15,7 @@ from migrations.upgrade import upgrade
 from models.session import Database
 from models.states import TrialState
 from models.studies import DEFAULT_PROJECT, ensure_project
+from models.tables import Table
 from search.clock import utc_now
 from search.dispatch import Dispatcher, Result
 from search.examples import EXAMPLE_STUDIES
@@ -36,7 +38,7 @@ class Stage:
     ledger: Ledger
     worker: Dispatcher
 
-    def create(self, raw: Study | None = None, **headers: str) -> Study:
+    def create(self, raw: Study | None = None, headers: Mapping[str, str] | None = None) -> Study:
         """Post a study, by default the grid example; return the reply."""
         reply = self.client.post("/v1/studies", json=raw or EXAMPLE_STUDIES["iris-grid"], headers=headers)
         assert reply.status_code == 201, reply.text
@@ -68,6 +70,11 @@ class Stage:
     def rows(self) -> dict[str, int]:
         """Count what is stored."""
         return {table: len(self.ledger.rows(table)) for table in TABLES}
+
+    def clear(self) -> None:
+        """Remove all that is stored but the projects."""
+        tables = [table for table in reversed(Table.metadata.sorted_tables) if table.name != "project"]
+        self.ledger.database.write(lambda connection: [connection.execute(delete(table)) for table in tables])
 
 
 @contextmanager

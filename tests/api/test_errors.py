@@ -106,7 +106,7 @@ def test_unknown_parameters_are_named(shared: Stage, query: str) -> None:
         assert reply.status_code == 200
     else:
         assert problem(reply)["errors"] == [
-            {"path": strange, "message": "no such parameter; valid are state, limit, cursor"}
+            {"path": strange, "message": "no such parameter; valid are state, label, limit, cursor"}
         ]
 
 

@@ -59,7 +59,7 @@ def answer(stage: Stage, case: Case[Any]) -> None:
     """Send a request, every other time to a study that is there, and check the answer in every way."""
     given = case.path_parameters.get("study_id", case.path_parameters.get("trial_id"))
     if isinstance(given, str) and len(given) % 2 == 0:
-        made = stage.create(**HEADERS)["id"]
+        made = stage.create(headers=HEADERS)["id"]
         stage.worker.claim(queue="cpu", capacity=1)
         name = "study_id" if "study_id" in case.path_parameters else "trial_id"
         case.path_parameters[name] = made if name == "study_id" else f"{made}-0"

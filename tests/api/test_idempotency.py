@@ -111,7 +111,7 @@ def test_keys_of_any_printable_characters(shared: Stage, key: str) -> None:
 
 def test_a_twin_that_does_not_end_is_409(postgres_url: str) -> None:
     with opened(postgres_url) as stage, stage.ledger.database.engine.begin() as first:
-        idempotency.begin(first, stage.ledger.project, "held", fingerprint="", now=utc_now())
+        idempotency.take(first, stage.ledger.project, "held", fingerprint="", now=utc_now())
         reply = post(stage, "held")
         assert reply.status_code == 409
         assert int(reply.headers["retry-after"]) in {1, 2}

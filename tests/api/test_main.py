@@ -9,6 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from api import __main__ as command
+from migrations.upgrade import upgrade
+from models.session import Unavailable
 from settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +73,32 @@ def test_when_it_serves(
     served: list[str] = []
     secret = SecretStr(key) if key is not None else None
     monkeypatch.setattr(command, "Settings", lambda: Settings(database_url="sqlite://", api_key=secret))
-    monkeypatch.setattr(command.uvicorn, "run", lambda _, *, host, **__: served.append(host))
+    monkeypatch.setattr(command, "database_fault", lambda _: None)
+    monkeypatch.setattr("uvicorn.run", lambda _, *, host, **__: served.append(host))
     status = command.main(["--host", host])
     assert (status, served) == ((0, [host]) if serves else (2, []))
     assert ("TUNEUP_API_KEY" in capsys.readouterr().err) is not serves
+
+
+def test_it_says_what_an_empty_database_wants(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[object] = []
+    monkeypatch.setattr(command, "Settings", lambda: Settings(database_url=database_url, api_key=None))
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
+    assert (command.main([]), served) == (1, [])
+    assert "tuneup migrate" in capsys.readouterr().err
+    upgrade(database_url)
+    assert (command.main([]), len(served)) == (0, 1)
+
+
+def test_it_says_when_the_database_is_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.session.Database.read", _away)
+    assert command.database_fault(sqlite_url) == "nobody answers"
+
+
+def _away(*_: object) -> None:
+    raise Unavailable("nobody answers")
 
 
 def test_importing_the_application_loads_no_training_and_no_search_library() -> None:

@@ -140,6 +140,33 @@ def test_studies_by_state(stage: Stage) -> None:
     assert stage.get("/studies", state="failed") == {"data": [], "next": None}
 
 
+ODD = "a\"b'c$[0].\\ é%"
+
+
+def test_studies_by_label(stage: Stage) -> None:
+    labelled = [{"team": "a", "kind": "x"}, {"team": "b", "kind": "x"}, {ODD: ODD, "empty": ""}, {}]
+    made = [stage.create(study("iris-grid", labels=labels))["id"] for labels in labelled]
+    for labels, expected in (
+        (["team=a"], [0]),
+        (["team"], [0, 1]),
+        (["kind=x"], [0, 1]),
+        (["kind=x", "team=b"], [1]),
+        (["kind=x", "team=c"], []),
+        ([f"{ODD}={ODD}"], [2]),
+        (["empty="], [2]),
+        (["a"], []),
+        (["%"], []),
+        ([], [0, 1, 2, 3]),
+    ):
+        found = chain(*stage.pages("/studies", label=labels, limit=1))
+        assert [item["id"] for item in found] == [made[place] for place in reversed(expected)], labels
+
+
+@pytest.mark.parametrize("label", ["", "=a", "a\0", "a=\n", "a" * 5000])
+def test_labels_that_are_none(stage: Stage, label: str) -> None:
+    assert faults(stage.client.get("/v1/studies", params={"label": label})).keys() == {"query.label"}
+
+
 def encode(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

@@ -1,14 +1,5 @@
-"""A ledger on each kind of database; its promises are checked after every test."""
+"""An empty ledger on each kind of database; its promises are checked after every test that asks for one."""
 
-from collections.abc import Iterator
+from tests.support.ledger import ledger, ledger_server
 
-import pytest
-
-from tests.support.ledger import Ledger, opened
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield an empty ledger."""
-    with opened(database_url) as made:
-        yield made
+__all__ = ["ledger", "ledger_server"]

@@ -17,7 +17,7 @@ Answer: TypeAlias = tuple[str, StoredReply]
 
 def _post(ledger: Ledger, connection: Connection, key: str = "k", fingerprint: str = "f") -> Answer:
     """Do what a route does: create a study once for a key; say whether it was made now or before."""
-    stored = idempotency.begin(connection, ledger.project, key, fingerprint=fingerprint, now=ledger.clock())
+    stored = idempotency.take(connection, ledger.project, key, fingerprint=fingerprint, now=ledger.clock())
     if stored is not None:
         return "before", stored
     made = service.create_study(connection, ledger.project, definition(), now=ledger.clock())
@@ -91,7 +91,7 @@ def test_a_twin_takes_over_when_the_first_one_fails(ledger: Ledger) -> None:
 
 def test_a_reply_that_was_never_written_is_in_use(ledger: Ledger) -> None:
     begun = ledger.database.write(
-        lambda c: idempotency.begin(c, ledger.project, "k", fingerprint="f", now=ledger.clock())
+        lambda c: idempotency.take(c, ledger.project, "k", fingerprint="f", now=ledger.clock())
     )
     assert begun is None
     with pytest.raises(KeyInUse):

@@ -1,6 +1,6 @@
 """The worker's side: reports and endings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from math import inf, nan
 from typing import Any
@@ -12,14 +12,7 @@ from search import views
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
 from search.records import TrialRecord
-from tests.support.ledger import Ledger, definition, done, drain, opened, report, together
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield an empty ledger on each kind of database."""
-    with opened(database_url) as made:
-        yield made
+from tests.support.ledger import Ledger, definition, done, drain, report, together
 
 
 def _claim(ledger: Ledger, number: int, **more: Any) -> tuple[str, Dispatcher, list[Claim]]:
@@ -203,7 +196,9 @@ def test_failures_are_bounded_by_their_class(ledger: Ledger, failure: Failure, a
     for attempt in range(1, attempts + 1):
         (claim,) = worker.claim(queue="cpu", capacity=1)
         assert claim.attempt == attempt
-        worker.finish([Result(claim, TrialState.FAILED, failure=failure, error="it broke")])
+        result = Result(claim, TrialState.FAILED, failure=failure, error="it broke")
+        assert worker.finish([result]) == {claim.token: "accepted"}
+        assert worker.finish([result]) == {claim.token: "repeated"}
         ledger.clock.move(3600)
     (trial,) = ledger.trials(study)
     assert (trial.state, trial.reason, trial.attempt, trial.values) == ("failed", failure.value, attempts, None)

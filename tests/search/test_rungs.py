@@ -1,23 +1,14 @@
 """Pruning: what is decided at a rung, by hand, once, and for good."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from search import views
 from search.dispatch import Claim, Dispatcher, Report
-from tests.support.ledger import Ledger, definition, done, opened, report
+from tests.support.ledger import Ledger, definition, done, report
 
 ASHA = {"kind": "asha", "reduction": 3, "min_steps": 1}
 MEDIAN = {"kind": "median", "startup": 3}
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield an empty ledger on each kind of database."""
-    with opened(database_url) as made:
-        yield made
 
 
 def _claim(ledger: Ledger, number: int, **more: Any) -> tuple[str, Dispatcher, list[Claim]]:

@@ -1,6 +1,6 @@
 """The life of a study: every verb in every state, and what another project sees of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,16 +10,9 @@ from models.studies import ensure_project
 from search import service, views
 from search.dispatch import Result
 from search.errors import Conflict, InvalidStudy, NotFound
-from tests.support.ledger import Ledger, definition, done, drain, opened, together
+from tests.support.ledger import Ledger, definition, done, drain, together
 
 Verb = Callable[..., service.Changed]
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield an empty ledger on each kind of database."""
-    with opened(database_url) as made:
-        yield made
 
 
 def _state(ledger: Ledger, study: str) -> str:
@@ -204,6 +197,14 @@ def test_a_raised_budget_reopens_what_is_completed(ledger: Ledger) -> None:
     assert _state(ledger, study) == "completed"
     own = [event.target for event in ledger.rows("event") if event.number is None]
     assert own == ["running", "completed", "running", "completed"]
+
+
+@pytest.mark.parametrize("state", [StudyState.CANCELLED, StudyState.FAILED])
+def test_the_budget_of_what_ended_for_good_stays(ledger: Ledger, state: StudyState) -> None:
+    study = _over(ledger, state)
+    with pytest.raises(Conflict, match="for good"):
+        ledger.act(service.change_study, study, {"budget": {"trials": 500}})
+    assert ledger.act(service.change_study, study, {"name": "kept"}).view.record.name == "kept"
 
 
 def test_a_rename_does_not_reopen(ledger: Ledger) -> None:

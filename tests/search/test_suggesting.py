@@ -1,6 +1,6 @@
 """Model-based claims: reserved in one transaction, suggested outside any lock, filled in a second one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,14 +9,7 @@ from search import service
 from search.dispatch import Claim, Dispatcher
 from search.records import TrialRecord
 from search.strategies.table import make
-from tests.support.ledger import Ledger, definition, drain, opened, together
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield an empty ledger on each kind of database."""
-    with opened(database_url) as made:
-        yield made
+from tests.support.ledger import Ledger, definition, drain, together
 
 
 def test_a_model_based_claim_is_filled(ledger: Ledger) -> None:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import isfinite
+from pathlib import Path
 from threading import Barrier
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import delete, select
 
 from models.ids import read_study, show_study
 from models.session import Connection, Database
@@ -21,6 +23,7 @@ from models.trials import changed_trials
 from search import service, views
 from search.dispatch import Claim, Dispatcher, Report, Result
 from search.records import StudyView, TrialRecord
+from tests.support import postgres
 
 T = TypeVar("T")
 
@@ -113,9 +116,25 @@ class Ledger:
         return self.database.read(lambda c: {name: _rows(c, name) for name in Table.metadata.tables})
 
 
+@pytest.fixture(scope="session")
+def ledger_server(postgres_server: str) -> Iterator[str]:
+    """Yield the URL of one PostgreSQL database for many tests: making one costs more than most of them."""
+    with postgres.fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """Yield an empty ledger on each kind of database; its promises are checked after the test."""
+    server = request.param == "postgresql"
+    url = request.getfixturevalue("ledger_server") if server else f"sqlite:///{tmp_path / 'tuneup.db'}"
+    with opened(url) as made:
+        yield made
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Ledger]:
-    """Make the tables in an empty database; check the ledger's promises at the end."""
+    """Make the tables in an empty database; check the ledger's promises at the end, and leave the tables empty."""
     database = Database(url)
     Table.metadata.create_all(database.engine)
     clock = WallClock()
@@ -126,6 +145,9 @@ def opened(url: str) -> Iterator[Ledger]:
         if broken:
             raise AssertionError("\n".join(broken))
     finally:
+        with database.engine.begin() as connection:
+            for table in reversed(Table.metadata.sorted_tables):
+                connection.execute(delete(table))
         database.dispose()
 
 

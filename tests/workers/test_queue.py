@@ -21,6 +21,7 @@ class SlowApp:
         self.sent: list[str] = []
         self.sending = Event()
         self.answer = Event()
+        self.connection_for_write = make_app("memory://").connection_for_write
 
     def send_task(self, name: str, *, queue: str, **_: Any) -> None:
         assert name == LOOK
@@ -43,6 +44,21 @@ def test_a_nudge_is_one_json_message_that_expires(redis_url: str) -> None:
     assert (arguments, options) == ([], {})
     left = datetime.fromisoformat(message["headers"]["expires"]) - datetime.now(UTC)
     assert 0 < left.total_seconds() <= NUDGE_SECONDS
+
+
+def test_none_is_sent_while_one_waits_to_be_taken(redis_url: str) -> None:
+    def ring() -> None:
+        doorbell = Doorbell(make_app(redis_url))
+        doorbell.nudge(["cpu"])
+        doorbell.close(timeout=20)
+
+    with redis.Redis.from_url(redis_url) as client:
+        for _ in range(3):
+            ring()
+            assert client.llen("cpu") == 1
+        client.delete("cpu")
+        ring()
+        assert client.llen("cpu") == 1
 
 
 def test_only_json_is_read_and_nobody_is_commanded() -> None:

@@ -1,0 +1,21 @@
+"""The studies in `examples/` are valid, and what their comments say of them is true."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.definition import parse_study
+from tests.support.sources import ROOT
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_valid_studies(path: Path) -> None:
+    assert parse_study(yaml.safe_load(path.read_text())).trials > 0
+
+
+def test_the_grid_has_24_points_and_the_demonstration_40_trials() -> None:
+    counts = {path.stem: parse_study(yaml.safe_load(path.read_text())).trials for path in EXAMPLES}
+    assert counts == {"grid": 24, "digits": 40}
