@@ -181,7 +181,7 @@ def write_trials(
         if ending.target in FINAL_TRIAL_STATES
     ]
     if rows:
-        given = {"study": study_id, "now": now, "rows": pack(rows)}
+        given = {"study": study_id, "now": now, "rows": pack(rows), "numbers": _numbers(rows)}
         connection.execute(_ended_trials(connection.dialect.name), given)
     for ending in endings:
         if ending.target is TrialState.QUEUED:
@@ -197,6 +197,10 @@ def write_trials(
             )
 
 
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
+    return pack([row["number"] for row in rows])
+
+
 @cache
 def _ended_trials(dialect: str) -> Update:
     given = rowset(dialect, _TRIAL_COLUMNS)
@@ -205,6 +209,8 @@ def _ended_trials(dialect: str) -> Update:
         .where(
             Trial.study_id == bindparam("study"),
             Trial.number == given.c.number,
+            # Said twice, so that these trials are looked up in the index, not every trial of the study in the rows given.
+            among(dialect, Trial.number.expression, "numbers"),
             Trial.state == TrialState.RUNNING,
         )
         .values(
@@ -230,7 +236,8 @@ def _close_attempts(connection: Connection, study_id: int, endings: Sequence[End
         }
         for ending in endings
     ]
-    connection.execute(_ended_attempts(dialect), {"study": study_id, "now": now, "rows": pack(rows)})
+    given = {"study": study_id, "now": now, "rows": pack(rows), "numbers": _numbers(rows)}
+    connection.execute(_ended_attempts(dialect), given)
     connection.execute(_ended_leases(dialect), {"tokens": pack([ending.token for ending in endings])})
 
 
@@ -243,6 +250,7 @@ def _ended_attempts(dialect: str) -> Update:
             Attempt.study_id == bindparam("study"),
             Attempt.number == given.c.number,
             Attempt.attempt == given.c.attempt,
+            among(dialect, Attempt.number.expression, "numbers"),
         )
         .values(
             state=given.c.state,

@@ -172,13 +172,15 @@ def _stopped_behind(dialect: str) -> ReturningUpdate[Any]:
         .limit(1)
         .scalar_subquery()
     )
+    # SQLite would read every score behind that one by the index of scores; it is not used for an expression.
+    score = Rung.score.expression if dialect == "postgresql" else Rung.score + 0
     return (
         update(Rung)
         .where(
             Rung.study_id == bindparam("study"),
             Rung.step == bindparam("rung"),
             among(dialect, Rung.number.expression, "numbers"),
-            Rung.score > last,
+            score > last,
         )
         .values(stop=True, reason=bindparam("why"))
         .returning(Rung.number)

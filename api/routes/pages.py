@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
-from api.cursors import read_cursor, write_cursor
+from api.cursors import read_place, write_place
 from api.deps import Given
 from api.errors import documented
 from api.html import PageRoute, page
@@ -25,6 +25,7 @@ api_router = APIRouter(tags=["studies"])
 
 STUDIES_ON_A_PAGE = 50
 TRIALS_ON_A_PAGE = 50
+ORDER = "best"
 ENDED = frozenset({StudyState.COMPLETED, StudyState.CANCELLED, StudyState.FAILED})
 # Alone, a picture may use its own styles and nothing else.
 PICTURE_HEADERS = {
@@ -53,12 +54,11 @@ def show_studies(given: Given, cursor: Cursor = None) -> HTMLResponse:
 @router.get("/studies/{study_id}")
 def show_study_page(given: Given, study_id: str, cursor: Cursor = None) -> HTMLResponse:
     """Show one study: how far it is, the best configuration, the history, and its trials, the best first."""
-    after = read_cursor(cursor, (int, float), int) if cursor is not None else None
+    after = read_place(cursor, ORDER) if cursor is not None else None
 
     def work(connection: Connection) -> tuple[StudyView, Sequence[Any]]:
         view = views.view_study(connection, given.project_id, study_id)
-        place = (after[0], after[1]) if after is not None else None
-        return view, list_trials(connection, view.record.id, limit=TRIALS_ON_A_PAGE + 1, sort="best", after=place)
+        return view, list_trials(connection, view.record.id, limit=TRIALS_ON_A_PAGE + 1, sort=ORDER, after=after)
 
     view, rows = given.database.read(work)
     last = rows[TRIALS_ON_A_PAGE - 1] if len(rows) > TRIALS_ON_A_PAGE else None
@@ -67,7 +67,7 @@ def show_study_page(given: Given, study_id: str, cursor: Cursor = None) -> HTMLR
         **_study_values(view),
         **_trial_values(view, [views.trial_record(row) for row in rows[:TRIALS_ON_A_PAGE]]),
         cursor=cursor,
-        next=write_cursor(last.sort_key, last.number) if last is not None else None,
+        next=write_place(ORDER, last.sort_key, last.number) if last is not None else None,
     )
 
 

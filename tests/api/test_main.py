@@ -3,15 +3,20 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from api import __main__ as command
 from migrations.upgrade import upgrade
 from models.session import Unavailable
+from search.examples import EXAMPLE_STUDIES
 from settings import Settings
+from tests.api.stage import problem
+from tests.support.shared import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,3 +111,42 @@ def test_importing_the_application_loads_no_training_and_no_search_library() -> 
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "fastapi" in done.stdout.split()
     assert {"torch", "optuna", "sklearn", "scipy", "numpy", "training"} & set(done.stdout.split()) == set()
+
+
+@pytest.fixture
+def address(sqlite_url: str) -> Iterator[str]:
+    """Yield the address of `python -m api`, running on its own; SIGTERM must end it in order."""
+    upgrade(sqlite_url)
+    port = free_port()
+    environment = os.environ | {"TUNEUP_DATABASE_URL": sqlite_url, "TUNEUP_BROKER_URL": "memory://"}
+    command_line = [sys.executable, "-m", "api", "--host", "localhost", "--port", str(port)]
+    process = subprocess.Popen(command_line, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: _is_ready(port), what="the API", process=process)
+        yield f"http://localhost:{port}"
+        process.terminate()
+        _, complaints = process.communicate(timeout=10)
+        assert b"Traceback" not in complaints
+    finally:
+        process.kill()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return httpx2.get(f"http://localhost:{port}/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_a_real_server_answers(address: str) -> None:
+    with httpx2.Client(base_url=address) as client:
+        made = client.post("/v1/studies", json=EXAMPLE_STUDIES["iris-grid"])
+        assert made.status_code == 201
+        head = client.head(f"/v1/studies/{made.json()['id']}")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == str(len(made.content))
+        for content in (b" " * 10_000_000, (b" " * 65536 for _ in range(160))):
+            refused = client.post("/v1/studies", content=content, headers={"Content-Type": "application/json"})
+            assert refused.status_code == 413
+            assert problem(refused)["title"] == "The body is too large"
+        assert client.get("/v1/studies").json()["data"] == [made.json()]

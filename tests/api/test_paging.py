@@ -199,6 +199,13 @@ def test_forged_cursors_of_studies_are_refused(stage: Stage) -> None:
         assert faults(stage.client.get("/v1/studies", params={"cursor": cursor})).keys() == {"query.cursor"}, cursor
 
 
+def test_forged_cursors_of_pages_are_refused(stage: Stage) -> None:
+    made = run_some(stage)
+    for cursor in [*FORGED, encode("[1,2147483648]"), encode(f"[1e300,{2**62}]")]:
+        for address in ("/", f"/studies/{made}"):
+            assert stage.client.get(address, params={"cursor": cursor}).status_code == 422, cursor
+
+
 def test_a_cursor_is_of_its_own_list(shared: Stage, ran: str) -> None:
     cursors = {sort: shared.get(f"/studies/{ran}/trials", sort=sort, limit=1)["next"] for sort in ("number", "best")}
     cursors["seq"] = shared.get(f"/studies/{ran}/trials", since=0, limit=1)["next"]
