@@ -1,7 +1,14 @@
 """The only reader of the environment; imported by entry points alone."""
 
-from pydantic import Field, SecretStr
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SQLITE = "sqlite:///"
+# A lease must outlive a lost heartbeat and a late one.
+_BEATS_IN_A_LEASE = 3
 
 
 class Settings(BaseSettings):
@@ -9,7 +16,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TUNEUP_", frozen=True)
 
-    database_url: str = "sqlite:///tuneup.db"
+    database_url: str = Field(default="sqlite:///tuneup.db", validate_default=True)
     broker_url: str = "redis://127.0.0.1:6379/0"
     api_key: SecretStr | None = None
 
@@ -19,5 +26,28 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(default=20.0, gt=0)
 
     queue: str = "cpu"
-    capacity: int = Field(default=1, ge=1)
     device: str | None = None
+
+    @field_validator("database_url")
+    @classmethod
+    def _place(cls, url: str) -> str:
+        """Fix where a SQLite file lies: the programs of one service need not share a working directory."""
+        if not url.startswith(_SQLITE) or url.removeprefix(_SQLITE) in {"", ":memory:"}:
+            return url
+        return f"{_SQLITE}{Path(url.removeprefix(_SQLITE)).resolve()}"
+
+    @field_validator("api_key")
+    @classmethod
+    def _bare(cls, key: SecretStr | None) -> SecretStr | None:
+        """Drop what a shell or a file adds around a key; an empty one is none."""
+        bare = key.get_secret_value().strip() if key is not None else ""
+        return SecretStr(bare) if bare else None
+
+    @model_validator(mode="after")
+    def _beats(self) -> Self:
+        if self.lease_seconds < _BEATS_IN_A_LEASE * self.heartbeat_seconds:
+            raise ValueError(
+                f"TUNEUP_LEASE_SECONDS ({self.lease_seconds:g}) must be at least {_BEATS_IN_A_LEASE} times "
+                f"TUNEUP_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}): else living workers are taken for dead"
+            )
+        return self

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from api.openapi import DocumentedApi
 from models.idempotency import KeyInUse, KeyMismatch
 from models.session import Unavailable
-from search.errors import Conflict, Fault, InvalidStudy, InvalidValue, NotFound, Stale, TuneupError
+from search.errors import Conflict, Fault, InvalidStudy, InvalidValue, NotFound, TuneupError
 
 log = logging.getLogger("tuneup.api")
 
@@ -25,7 +25,6 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidValue: (422, "The request cannot be accepted as it stands"),
     NotFound: (404, "Not found"),
     Conflict: (409, "The state does not allow this"),
-    Stale: (409, "The lease is gone"),
     KeyInUse: (409, "The first request with this Idempotency-Key is still being worked on"),
     KeyMismatch: (422, "The Idempotency-Key was used before, with another request"),
     Unavailable: (503, "The database is not available"),

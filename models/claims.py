@@ -7,15 +7,15 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, bindparam, exists, or_, select, update
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Integer, Text
 
 from models.leases import held
 from models.ledger import Change, lock_counters, out_of_time, record, update_study
-from models.rowsets import Columns, insert_rowset, pack, rowset
+from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import AttemptState, StudyState, TrialState
-from models.tables import Attempt, Lease, Study, Trial
+from models.tables import Attempt, Lease, Moment, Study, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,42 @@ class Reservation:
     draws: range
 
 
-def candidates(connection: Connection, *, queue: str, limit: int = 8) -> list[int]:
-    """List studies that may have work for `queue`, the least served first. Takes no lock: a claim looks again."""
-    query = (
+def candidate(connection: Connection, *, queue: str, passed: frozenset[int], now: datetime) -> int | None:
+    """Find a study with work for `queue`, the least served first, that is not among `passed`; None when there is none.
+
+    Takes no lock: a claim looks again.
+    """
+    given = {"queue": queue, "now": now, "passed": pack(sorted(passed))}
+    return connection.execute(_candidate(connection.dialect.name), given).scalar_one_or_none()
+
+
+@cache
+def _candidate(dialect: str) -> Select[int]:
+    return (
         select(Study.id)
         .where(
-            Study.state == StudyState.RUNNING,
-            Study.queue == queue,
-            Study.closing.is_(None),
-            Study.running + Study.finished < Study.budget,
-            or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
+            Study.queue == bindparam("queue"),
+            claimable(bindparam("now", type_=Moment)),
+            ~among(dialect, Study.id.expression, "passed"),
         )
         .order_by(Study.running, Study.allocated, Study.id)
-        .limit(limit)
+        .limit(1)
     )
-    return list(connection.scalars(query))
+
+
+def claimable(now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Say of a study's row whether a trial of it may start: a fresh one, or one that waits no longer."""
+    waiting = exists().where(
+        Trial.study_id == Study.id,
+        Trial.state == TrialState.QUEUED,
+        or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
+    )
+    return and_(
+        Study.state == StudyState.RUNNING,
+        Study.closing.is_(None),
+        or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
+        or_(Study.allocated < Study.budget, waiting),
+    )
 
 
 def reserve(connection: Connection, study_id: int, *, capacity: int, now: datetime) -> Reservation | None:

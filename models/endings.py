@@ -18,6 +18,8 @@ from models.states import FINAL_TRIAL_STATES, AttemptState, StudyState, TrialSta
 from models.tables import Attempt, Lease, Study, Trial
 
 LIVE_STUDY = frozenset({StudyState.RUNNING, StudyState.PAUSED})
+# Why a study is closing whose seconds are spent, and why its running trials are then cancelled.
+OUT_OF_TIME = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,4 +365,4 @@ def close_if_spent(connection: Connection, study_id: int, now: datetime) -> None
     if study is None or study.state != StudyState.RUNNING or study.closing is not None:
         return
     if out_of_time(study, now):
-        close(connection, study, reason="budget", now=now)
+        close(connection, study, reason=OUT_OF_TIME, now=now)

@@ -24,6 +24,11 @@ Work = Callable[[Connection], T]
 # Serialization failure, deadlock, lock not available; then the classes of lost connections and of a server going down.
 _AGAIN_STATES = frozenset({"40001", "40P01", "55P03"})
 _AGAIN_CLASSES = ("08", "57P")
+# The server is out of something (disk, memory, connections), or a statement ran past its time: trying at once again
+# would not help, but later it may.
+_LATER_STATES = frozenset({"57014"})
+_LATER_CLASSES = ("53", "58")
+_SQLITE_LATER = ("full", "disk I/O error", "unable to open database file", "readonly")
 _BUSY_SECONDS = 10.0
 _BUSY_TURN_MILLISECONDS = 8
 _PAUSE_CAP = 1.0
@@ -80,6 +85,8 @@ class Database:
             except PoolTimeout as error:
                 raise Unavailable("every database connection is in use; try again shortly") from error
             except DBAPIError as error:
+                if _later(error):
+                    raise Unavailable(f"the database cannot do this now: {error.orig}") from error
                 if not _again(error):
                     raise
                 if time.monotonic() + pause > deadline:
@@ -99,6 +106,13 @@ def _again(error: DBAPIError) -> bool:
         # psycopg gives no SQLSTATE when it could not connect at all; SQLite never gives one.
         return "locked" in message or "connection" in message or "busy" in message
     return False
+
+
+def _later(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in _LATER_STATES or state.startswith(_LATER_CLASSES)
+    return isinstance(error, OperationalError) and any(word in str(error.orig) for word in _SQLITE_LATER)
 
 
 def _engine(url: str, pool_size: int) -> Engine:

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, literal, or_, select
 from sqlalchemy.orm import aliased
 
+from models.claims import claimable
 from models.leases import insert_new
 from models.ledger import Change, record, update_study
 from models.states import StudyState, TrialState
-from models.tables import Event, Project, Study, Trial
+from models.tables import Event, Moment, Project, Study, Trial
 
 DEFAULT_PROJECT = "default"
 
@@ -126,16 +127,5 @@ def running_with_seconds(connection: Connection) -> list[int]:
 
 def queues_with_work(connection: Connection, now: datetime) -> list[str]:
     """List the queues of which some running study may have a trial to start now."""
-    fresh = Study.allocated < Study.budget
-    waiting = exists().where(
-        Trial.study_id == Study.id,
-        Trial.state == TrialState.QUEUED,
-        or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
-    )
-    query = select(Study.queue).where(
-        Study.state == StudyState.RUNNING,
-        Study.closing.is_(None),
-        or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
-        or_(fresh, waiting),
-    )
+    query = select(Study.queue).where(claimable(literal(now, Moment)))
     return list(connection.scalars(query.distinct()))

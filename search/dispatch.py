@@ -91,6 +91,9 @@ class _Known:
     seq: int = 0
 
 
+_MOST_KNOWN = 32
+
+
 class Dispatcher:
     """One worker's access to the ledger."""
 
@@ -103,7 +106,7 @@ class Dispatcher:
 
     def claim(self, *, queue: str, capacity: int) -> list[Claim]:
         """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do."""
-        claimed = self.database.write(lambda connection: self._take(connection, queue, capacity))
+        claimed = self._take_any(queue, capacity)
         ready = [claim for claim in claimed if claim.params is not None]
         waiting = [claim for claim in claimed if claim.params is None]
         return [self._claim(claim, claim.params) for claim in ready if claim.params is not None] + (
@@ -135,15 +138,31 @@ class Dispatcher:
         """Give trials back to the queue, uncharged: the worker is going away or another study waits."""
         return self.finish([Result(claim, TrialState.QUEUED, reason=reason) for claim in held])
 
-    def _take(self, connection: Connection, queue: str, capacity: int) -> list[Claimed]:
-        for study_id in claims.candidates(connection, queue=queue):
-            now = self.clock()
-            reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
-            if reservation is not None:
-                points = self._points(self._know(connection, reservation.study), reservation.draws)
-                return claims.take(connection, reservation, points, worker=self.worker, now=now)
+    def _take_any(self, queue: str, capacity: int) -> list[Claimed]:
+        """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
+        passed: set[int] = set()
+        while True:
+            study_id, claimed = self.database.write(
+                partial(self._take, queue=queue, capacity=capacity, passed=frozenset(passed))
+            )
+            if claimed or study_id is None:
+                return claimed
+            passed.add(study_id)
+
+    def _take(
+        self, connection: Connection, queue: str, capacity: int, passed: frozenset[int]
+    ) -> tuple[int | None, list[Claimed]]:
+        """Claim from the first study that may have work and was not passed over yet."""
+        now = self.clock()
+        study_id = claims.candidate(connection, queue=queue, passed=passed, now=now)
+        if study_id is None:
+            return None, []
+        reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
+        if reservation is None:
             endings.close_if_spent(connection, study_id, now)
-        return []
+            return study_id, []
+        points = self._points(self._know(connection, reservation.study), reservation.draws)
+        return study_id, claims.take(connection, reservation, points, worker=self.worker, now=now)
 
     def _know(self, connection: Connection, study: Row[Any]) -> _Known:
         known = self._known.get(study.id)
@@ -151,6 +170,9 @@ class Dispatcher:
             definition = read_definition(claims.stored_definition(connection, study.id))
             known = _Known(definition, study.seed, make(definition, study.seed))
             self._known[study.id] = known
+            if len(self._known) > _MOST_KNOWN:
+                # The oldest goes; what it knew is read again should its study come up once more.
+                del self._known[next(iter(self._known))]
         return known
 
     def _points(self, known: _Known, draws: range) -> list[dict[str, Any]]:

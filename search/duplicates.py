@@ -3,19 +3,16 @@
 The keys are looked up under the study's lock, which every claim takes, so what was free stays free until it is written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
 from models.claims import Claimed, taken_keys
 from models.session import Connection
 from search.definition import StudyDefinition
-from search.parameters import Point
+from search.fallback import fallback_points
 from search.records import Suggestion
-from search.sampling import permutation
-from search.space import count_discrete, dedupe_key, discrete_point, draw_point
-
-_RANDOM_TRIES = 32
+from search.space import dedupe_key, discrete, plan
 
 
 def settle(
@@ -50,7 +47,8 @@ def _another(
     taken: set[str],
 ) -> Suggestion:
     """Draw at random, then walk the whole space; once every point is drawn the doubled one stands, without a key."""
-    candidates = _candidates(definition, seed, draw)
+    the_plan = plan(definition.space)
+    candidates = (point for _, point in fallback_points(the_plan, discrete(the_plan), seed=seed, index=draw))
     while batch := list(islice(candidates, 256)):
         keys = {dedupe_key(params): params for params in batch}
         free = [key for key in keys if key not in taken]
@@ -59,11 +57,3 @@ def _another(
             why = {**doubled.why, "instead_of": doubled.dedupe_key}
             return replace(doubled, params=keys[free[0]], origin="random", dedupe_key=free[0], why=why)
     return replace(doubled, dedupe_key=None)
-
-
-def _candidates(definition: StudyDefinition, seed: int, draw: int) -> Iterator[Point]:
-    for attempt in range(1, _RANDOM_TRIES + 1):
-        yield draw_point(definition.space, seed=seed, index=draw, attempt=attempt)
-    size = count_discrete(definition.space)
-    for place in range(size):
-        yield discrete_point(definition.space, permutation(size, seed=seed, place=place))

@@ -4,8 +4,7 @@ TuneupError
  ├── InvalidStudy   the definition cannot be run; carries every fault, each with its field path
  ├── InvalidValue   one value of a request cannot be accepted; carries its faults likewise
  ├── NotFound       no such thing in this project
- ├── Conflict       it exists, but its state does not allow this
- └── Stale          the caller no longer holds the lease it writes under
+ └── Conflict       it exists, but its state does not allow this
 
 Every message names the thing and the remedy. HTTP statuses are the API's business (`api/errors.py`).
 """
@@ -44,7 +43,3 @@ class NotFound(TuneupError):
 
 class Conflict(TuneupError):
     """The state of the thing does not allow the request."""
-
-
-class Stale(TuneupError):
-    """A write came from an attempt that no longer holds its lease; nothing was changed."""

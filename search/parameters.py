@@ -131,6 +131,9 @@ class _Parameter(Part):
                 yield f"when.{parent}", "lists a value twice"
 
 
+_DEFAULT = "Kept with the study; no strategy starts from it yet"
+
+
 class FloatParameter(_Parameter):
     """A number between `low` and `high`, both included."""
 
@@ -143,7 +146,7 @@ class FloatParameter(_Parameter):
     )
     levels: Levels | None = Field(None, exclude_if=absent, description="The points a grid takes: a count or the values")
     choices: Listed[float] | None = Field(None, exclude_if=absent, description="Another name for a list of `levels`")
-    default: float | None = Field(None, exclude_if=absent)
+    default: float | None = Field(None, exclude_if=absent, description=_DEFAULT)
 
     @classmethod
     def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -168,7 +171,7 @@ class IntParameter(_Parameter):
     scale: Literal["linear", "log"] = "linear"
     levels: Levels | None = Field(None, exclude_if=absent, description="The points a grid takes: a count or the values")
     choices: Listed[int] | None = Field(None, exclude_if=absent, description="Another name for a list of `levels`")
-    default: int | None = Field(None, exclude_if=absent)
+    default: int | None = Field(None, exclude_if=absent, description=_DEFAULT)
 
     @classmethod
     def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -189,7 +192,7 @@ class CategoricalParameter(_Parameter):
 
     type: Literal["categorical"] = Field(description="float, int or categorical")
     choices: Listed[Scalar]
-    default: Scalar = Field(None, exclude_if=absent)
+    default: Scalar = Field(None, exclude_if=absent, description=_DEFAULT)
 
     @classmethod
     def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:

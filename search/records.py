@@ -49,8 +49,21 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One execution of a trial. `error` is what the training process said last, a traceback where it had one."""
+
+    attempt: int
+    worker: str
+    state: str
+    reason: str | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """The counters of a study; `open` trials are allocated and not finished, `running` ones hold a lease."""
+    """The counters of a study; `running` trials hold a lease."""
 
     budget: int
     allocated: int

@@ -162,7 +162,7 @@ class StudyDefinition(Part):
     parallelism: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Most trials at one time; absent = any")
     labels: dict[str, str] = Field({}, description="For finding studies again", examples=[{"team": "vision"}])
     report: Literal["last", "best"] = Field("last", description="Which measurement's values stand for a trial")
-    execution: Literal["auto", "single"] = Field("auto", description="How trials share a device")
+    execution: Literal["auto", "single"] = Field("auto", description="Kept, not acted on yet: trials run one at a time")
     max_failed: int | None = Field(None, ge=0, le=MOST_TRIALS, description="More failed trials end the study as failed")
 
     @property

@@ -32,11 +32,18 @@ class Changed:
     wake: str | None
 
 
-def create_study(connection: Connection, project_id: int, raw: object, *, now: datetime) -> Changed:
-    """Check a definition whole and store its study, running. Raise InvalidStudy naming every fault."""
+def create_study(
+    connection: Connection, project_id: int, raw: object, *, now: datetime, study_id: int | None = None
+) -> Changed:
+    """Check a definition whole and store its study, running. Raise InvalidStudy naming every fault.
+
+    With a `study_id` drawn by the caller, running the unit again finds what it stored before its reply was lost.
+    """
     definition = parse_study(raw)
+    if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
+        return _changed(connection, project_id, study_id)
     seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
-    study_id = new_study_id()
+    study_id = new_study_id() if study_id is None else study_id
     studies.insert_study(
         connection,
         {
@@ -63,7 +70,10 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
     for another budget of a cancelled or failed study.
     """
     study = _locked(connection, project_id, text)
-    definition = _edited(study, edits)
+    asked = _asked(edits)
+    if not asked:
+        return _changed(connection, project_id, study.id)
+    definition = _edited(study, asked)
     trials = definition.trials
     if study.state in ENDED_FOR_GOOD and (trials, definition.budget.seconds) != (study.budget, study.seconds):
         raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
@@ -79,11 +89,13 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         "parallelism": definition.parallelism,
         "definition": definition.model_dump(mode="json"),
     }
-    target = _after_edit(connection, study, definition)
+    target = _after_edit(connection, study, definition) if "budget" in asked else None
     if target is not None:
         values |= study_move(study, target, now, reason=None)
     if target is StudyState.RUNNING:
         values |= _reopened(study, now)
+    if study.closing == endings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
+        values["closing"] = None
     studies.change_study(connection, study, values, now, event=target)
     return _changed(connection, project_id, study.id)
 
@@ -93,7 +105,7 @@ def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefini
     trials = definition.trials
     if study.state == StudyState.COMPLETED and trials > study.allocated:
         seconds = definition.budget.seconds
-        if seconds is None or elapsed(study, study.finished_at) < seconds:
+        if _in_time(study, seconds, study.finished_at):
             return StudyState.RUNNING
         if trials > study.budget:
             raise InvalidStudy([Fault("budget.seconds", f"{seconds:g} seconds are spent; raise them too, or set null")])
@@ -108,7 +120,12 @@ def _reopened(study: Row[Any], now: datetime) -> dict[str, Any]:
     return {"closing": None, "paused_seconds": study.paused_seconds + max(0.0, over)}
 
 
-def _edited(study: Row[Any], edits: object) -> StudyDefinition:
+def _in_time(study: Row[Any], seconds: float | None, now: datetime) -> bool:
+    return seconds is None or elapsed(study, now) < seconds
+
+
+def _asked(edits: object) -> Mapping[str, Any]:
+    """Return the edits. Raise InvalidStudy for what is not an object of editable fields."""
     if not isinstance(edits, Mapping):
         raise InvalidStudy([Fault("", "must be an object with any of " + ", ".join(EDITABLE))])
     strange = [
@@ -116,6 +133,10 @@ def _edited(study: Row[Any], edits: object) -> StudyDefinition:
     ]
     if strange:
         raise InvalidStudy(strange)
+    return edits
+
+
+def _edited(study: Row[Any], edits: Mapping[str, Any]) -> StudyDefinition:
     merged = dict(study.definition)
     for key, value in edits.items():
         merged[key] = {**merged.get(key, {}), **value} if key == "budget" and isinstance(value, Mapping) else value

@@ -8,7 +8,7 @@ from models.ids import read_study, read_trial, show_study
 from models.session import Connection, Row
 from search.definition import StudyDefinition
 from search.errors import NotFound
-from search.records import Measurement, Progress, StudyRecord, StudyView, TrialRecord
+from search.records import AttemptRecord, Measurement, Progress, StudyRecord, StudyView, TrialRecord
 
 
 def read_definition(stored: dict[str, Any]) -> StudyDefinition:
@@ -77,6 +77,22 @@ def get_trial(connection: Connection, project_id: int, text: str) -> TrialRecord
     if row is None:
         raise NotFound(f"there is no trial {text!r} in this project; GET /v1/studies/{{id}}/trials lists a study's")
     return trial_record(row)
+
+
+def attempts(connection: Connection, trial: TrialRecord) -> list[AttemptRecord]:
+    """Return the attempts of a trial, the first one first."""
+    return [
+        AttemptRecord(
+            attempt=row.attempt,
+            worker=row.worker,
+            state=row.state,
+            reason=row.reason,
+            error=row.error,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+        )
+        for row in trials.list_attempts(connection, trial.study_id, trial.number)
+    ]
 
 
 def view_studies(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyView]:

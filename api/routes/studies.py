@@ -16,7 +16,7 @@ from api.idempotency import IdempotencyKey, Reply, perform
 from api.openapi import json_body
 from api.schemas.studies import StudyOut, StudyPage, study_out
 from api.schemas.trials import BestTrialOut, best_out
-from models.ids import read_study, show_study
+from models.ids import new_study_id, read_study, show_study
 from models.session import Connection
 from models.states import StudyState
 from models.studies import list_studies
@@ -50,9 +50,11 @@ _MICROSECOND = timedelta(microseconds=1)
 )
 def create_study(request: Request, given: Given, definition: JsonBody, key: IdempotencyKey = None) -> Response:
     """Check a study whole, store it and start it. Every fault is named at once, by field path."""
+    # Drawn here and not in the unit of work, which may run again after its commit.
+    study_id = new_study_id()
 
     def work(connection: Connection) -> Reply:
-        changed = service.create_study(connection, given.project_id, definition, now=utc_now())
+        changed = service.create_study(connection, given.project_id, definition, now=utc_now(), study_id=study_id)
         return Reply(201, study_out(changed.view), wake=changed.wake)
 
     return perform(given, request, key, definition, work)

@@ -10,7 +10,15 @@ from api.cursors import read_place, write_place
 from api.deps import Given
 from api.errors import documented
 from api.routes.studies import Cursor, Limit
-from api.schemas.trials import MeasurementPage, TrialOut, TrialPage, measurement_out, trial_out
+from api.schemas.trials import (
+    MeasurementPage,
+    TrialDetail,
+    TrialOut,
+    TrialPage,
+    measurement_out,
+    trial_detail,
+    trial_out,
+)
 from models.session import Connection
 from models.states import TrialState
 from models.trials import list_trials
@@ -74,9 +82,14 @@ def _included(wanted: set[str] | None) -> IncEx | None:
 
 
 @router.get("/trials/{trial_id}", responses=documented(304, 404))
-def get_trial(given: Given, trial_id: str) -> TrialOut:
-    """Read one trial."""
-    return given.database.read(lambda c: trial_out(views.get_trial(c, given.project_id, trial_id)))
+def get_trial(given: Given, trial_id: str) -> TrialDetail:
+    """Read one trial with its attempts, and what each died of where it did."""
+
+    def work(connection: Connection) -> TrialDetail:
+        trial = views.get_trial(connection, given.project_id, trial_id)
+        return trial_detail(trial, views.attempts(connection, trial))
+
+    return given.database.read(work)
 
 
 @router.get("/trials/{trial_id}/measurements", responses=documented(304, 404))

@@ -1,13 +1,15 @@
 """How trials look."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from models.ids import show_study, show_trial
-from models.states import TrialState
-from search.records import Measurement, TrialRecord
+from models.states import AttemptState, TrialState
+from search.records import AttemptRecord, Measurement, TrialRecord
 
 
 class TrialOut(BaseModel):
@@ -33,6 +35,24 @@ class TrialRow(TrialOut):
     """One trial of a list. With `fields`, it has those alone."""
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
+
+class AttemptOut(BaseModel):
+    """One execution of a trial, and what it died of where it did."""
+
+    attempt: int
+    worker: str
+    state: AttemptState
+    reason: str | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class TrialDetail(TrialOut):
+    """One trial with its attempts, the first one first."""
+
+    attempts: list[AttemptOut]
 
 
 class TrialPage(BaseModel):
@@ -82,6 +102,12 @@ def trial_out(record: TrialRecord) -> TrialRow:
         started_at=record.started_at,
         finished_at=record.finished_at,
     )
+
+
+def trial_detail(record: TrialRecord, attempts: Sequence[AttemptRecord]) -> TrialDetail:
+    """Show a trial with its attempts."""
+    shown = [AttemptOut.model_validate(asdict(attempt)) for attempt in attempts]
+    return TrialDetail(**trial_out(record).model_dump(), attempts=shown)
 
 
 def measurement_out(record: Measurement) -> MeasurementOut:

@@ -42,7 +42,8 @@ def start(command: str, **options: object) -> NoReturn:
     missing = [name for name in program.needs if not _found(name)]
     if missing:
         raise TuneupError(
-            f"`tuneup {command}` needs {', '.join(missing)}: install them with `pip install 'tuneup[{program.extra}]'`"
+            f"`tuneup {command}` needs {', '.join(missing)}: "
+            f"install them from the checkout with `pip install --editable '.[{program.extra}]'`"
         )
     # -P: a folder called api or workers where the user happens to stand is not ours.
     os.execv(sys.executable, [sys.executable, "-P", "-m", program.module, *arguments(**options)])  # noqa: S606

@@ -17,18 +17,18 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.fallback import fallback_points
 from search.parameters import Point, Value
 from search.records import Suggestion, TrialRecord
-from search.sampling import MODEL_SALT, Draws, shuffled
+from search.sampling import MODEL_SALT, Draws
 from search.schema import BayesianSearch, StudyDefinition
-from search.space import GRID_LIMIT, Node, dedupe_key, discrete, draw, fill, is_discrete, plan
+from search.space import Node, dedupe_key, discrete, fill, is_discrete, plan
 from search.strategies.history import Codebook, History
 
 # Optuna announces every study it makes; ours are scratch.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _MODEL_TRIES = 4
-_RANDOM_TRIES = 32
 _MATES = 2**62  # trial numbers from here on stand for the points of the call under way
 
 
@@ -100,13 +100,8 @@ class Bayesian:
         if not startup:
             for attempt in range(_MODEL_TRIES):
                 yield "model", "tpe", self._model(index, attempt)
-        for attempt in range(_RANDOM_TRIES):
-            origin = "startup" if startup else "random"
-            yield origin, "random", draw(self._plan, Draws(self._seed, index, salt=attempt))
-        if self._points is not None and self._size is not None and self._size <= GRID_LIMIT:
-            order = shuffled(self._size, seed=self._seed)
-            for place in range(self._size):
-                yield "random", "remaining", self._points.point(order(place))
+        for how, point in fallback_points(self._plan, self._points, seed=self._seed, index=index):
+            yield "startup" if startup and how == "random" else "random", how, point
 
     def _model(self, index: int, attempt: int) -> Point:
         seed = Draws(self._seed, index, salt=MODEL_SALT + attempt).below(2**32)
