@@ -30,7 +30,7 @@ _LATER_STATES = frozenset({"57014"})
 _LATER_CLASSES = ("53", "58")
 _SQLITE_LATER = ("full", "disk I/O error", "unable to open database file", "readonly")
 _BUSY_SECONDS = 10.0
-_BUSY_TURN_MILLISECONDS = 8
+_BUSY_PAUSE_CAP = 0.04
 _PAUSE_CAP = 1.0
 
 _POSTGRES_OPTIONS = (
@@ -133,14 +133,17 @@ def _engine(url: str, pool_size: int) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  the driver's own class
-    """Take transactions into our own hands and make commits durable; readers never block behind a writer."""
+    """Take transactions, and waiting for them, into our own hands and make commits durable.
+
+    Readers never block behind a writer.
+    """
     del record
     connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={_BUSY_TURN_MILLISECONDS}",
+        "busy_timeout=0",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -148,13 +151,14 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  t
 def _begin_sqlite(connection: Connection) -> None:
     """Begin; wait for another writer to end, up to _BUSY_SECONDS.
 
-    SQLite itself waits longer between its looks the longer it has waited, up to 100 ms, so that whoever came late wins
-    and whoever waits may starve. Its turns are therefore short (looks after 1, 2 and 5 ms), and we take many.
+    SQLite's own waiting looks ever more seldom, so that whoever came late wins and whoever waits may starve. Here all
+    who wait look equally often after a few looks, at random; more often would cost the one who writes its processor.
     """
     # A deferred transaction that turns into a writer can fail at once as busy; so writers say it at the start.
     begin = f"BEGIN {connection.get_execution_options().get('tuneup_mode', 'IMMEDIATE')}"
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + _BUSY_SECONDS
+    pause = 0.002
     while time.monotonic() < deadline:
         try:
             driver.execute(begin)
@@ -163,6 +167,8 @@ def _begin_sqlite(connection: Connection) -> None:
                 break
         else:
             return
+        time.sleep(random.uniform(pause / 8, pause))
+        pause = min(2 * pause, _BUSY_PAUSE_CAP)
     connection.exec_driver_sql(begin)  # what it raises now is raised as every other error of the database
 
 

@@ -256,7 +256,7 @@ class Dispatcher:
         if failure is not None:
             before = strikes.get((claim.number, failure.value), 0)
             key = (claim.number, claim.attempt, claim.token)
-            return after(failure, *key, self.clock(), strikes=before, error=result.error)
+            return after(failure, *key, self.clock(), strikes=before, message=result.reason, error=result.error)
         released = result.target is TrialState.QUEUED
         return Ending(
             number=claim.number,

@@ -34,6 +34,7 @@ _POLICIES = {
     Failure.INFRASTRUCTURE: _Policy(attempts=5, attempt_state=AttemptState.LOST, pause_seconds=1),
 }
 _PAUSE_CAP_SECONDS = 600.0
+_REASON_CHARACTERS = 500
 
 
 def after(
@@ -43,24 +44,26 @@ def after(
     token: str,
     now: datetime,
     *,
-    strikes: int | None = None,
+    strikes: int,
+    message: str | None = None,
     error: str | None = None,
 ) -> Ending:
     """Say how an attempt that failed ends: queued for another one after a jittered pause, or failed for good.
 
-    `strikes` are the trial's earlier attempts that failed in the same way; None takes every earlier one for such.
-    Attempts that were given back are no strikes, so a worker may be restarted under a trial any number of times.
+    `strikes` are the trial's earlier attempts that failed in the same way. Attempts that were given back are none,
+    so a worker may be restarted under a trial any number of times. `message`, one line for people, follows the class
+    in the reason of a trial that failed for good; a trial that runs again carries the class alone, because strikes
+    are counted by it.
     """
     policy = _POLICIES[failure]
-    before = attempt - 1 if strikes is None else strikes
-    again = before + 1 < policy.attempts
-    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0**before))
+    again = strikes + 1 < policy.attempts
+    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0**strikes))
     return Ending(
         number=number,
         attempt=attempt,
         token=token,
         target=TrialState.QUEUED if again else TrialState.FAILED,
-        reason=failure.value,
+        reason=failure.value if again or message is None else f"{failure}: {message}"[:_REASON_CHARACTERS],
         error=error,
         attempt_state=policy.attempt_state,
         next_run_at=now + timedelta(seconds=pause) if again else None,

@@ -22,14 +22,17 @@ import numpy as np
 import torch
 
 from training import protocol, recipes
-from training.recipes import Outcome
+from training.recipes import NoDevice, Outcome
 
 ERROR_BYTES = 64 * 1024
 REASON_CHARACTERS = 200
 PROTOCOL_ERROR = 2
 OUT_OF_MEMORY = "out_of_memory"
+DEVICE = "device"
 # How torch words a refusal of the host's memory, which has no exception class of its own.
 _HOST_MEMORY_WORDS = ("can't allocate memory", "not enough memory")
+# CUDA's libraries (cuBLAS, cuDNN) fail with a plain RuntimeError that says so.
+_DEVICE_WORDS = ("CUDA error",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +168,16 @@ def reset(seed: int) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return one line for people, or `out_of_memory`."""
+    """Return one line for people; `out_of_memory`, or `device` where the host's device failed and not the trial."""
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and any(words in text for words in _HOST_MEMORY_WORDS):
         return OUT_OF_MEMORY
+    if isinstance(error, torch.AcceleratorError | NoDevice):
+        return DEVICE
+    if isinstance(error, RuntimeError) and any(words in text for words in _DEVICE_WORDS):
+        return DEVICE
     line = text.strip().partition("\n")[0]
     return f"{type(error).__name__}: {line}"[:REASON_CHARACTERS]
 

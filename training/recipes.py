@@ -24,6 +24,10 @@ _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for opt
 )
 
 
+class NoDevice(RuntimeError):
+    """This host lacks the device that an objective asks for: no fault of the trial's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a trial ended: `outcome` is one of protocol.OUTCOMES, `reason` one line, `error` a traceback."""
@@ -88,13 +92,16 @@ def plan_of(objective: Values, params: Values) -> loop.Plan:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device that an objective asks for; "gpu" is the first CUDA device that this process may see."""
+    """Return the device that an objective asks for; "gpu" is the first CUDA device that this process may see.
+
+    Raise NoDevice when it may see none, ValueError for another name.
+    """
     if name == "cpu":
         return torch.device("cpu")
     if name != "gpu":
         raise ValueError(f"unknown device {name!r}; valid: cpu, gpu")
     if not torch.cuda.is_available():
-        raise RuntimeError(
+        raise NoDevice(
             "the objective asks for a gpu and this worker sees no CUDA device; use a worker of queue gpu on a host that has one"
         )
     return torch.device("cuda")

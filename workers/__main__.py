@@ -4,12 +4,15 @@ import argparse
 import logging
 import signal
 import sys
-import threading
+import time
 from collections.abc import Sequence
 
+from settings import Settings
 from workers.devices import list_gpus
 from workers.fleet import Fleet, Member, worker_member
-from workers.queue import QUEUES
+from workers.queue import QUEUES, split_broker
+
+LOOK_SECONDS = 0.5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,9 +27,13 @@ def parser() -> argparse.ArgumentParser:
 def members(queue: str, workers: int, gpus: str) -> list[Member]:
     """List the Celery workers to run. Raise ValueError when a GPU is asked for and there is none."""
     if queue == "gpu":
+        # nvidia-smi counts along the bus, CUDA by speed unless told otherwise.
+        order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         return [
             worker_member(
-                f"gpu{name}", queue=queue, environment={"CUDA_VISIBLE_DEVICES": name, "TUNEUP_DEVICE": f"cuda:{name}"}
+                f"gpu{name}",
+                queue=queue,
+                environment={**order, "CUDA_VISIBLE_DEVICES": name, "TUNEUP_DEVICE": f"cuda:{name}"},
             )
             for name in list_gpus(gpus)
         ]
@@ -42,15 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     given = parser().parse_args(arguments)
     try:
+        # Looked at here, or every worker would fail on it again and again.
+        split_broker(Settings().broker_url)
         fleet = Fleet(members(given.queue, given.workers, given.gpus))
     except ValueError as error:
         sys.stderr.write(f"tuneup worker: {error}\n")
         return 2
-    stopping = threading.Event()
+    # A plain list: an event that is set in a handler may wait for the lock of the very `wait` it interrupted.
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, _: told.append(number))
     fleet.start()
-    while not stopping.wait(0.5):
+    while not told:
+        time.sleep(LOOK_SECONDS)
         fleet.mend()
     fleet.stop()
     return 0

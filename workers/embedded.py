@@ -21,6 +21,8 @@ from migrations.upgrade import upgrade
 from workers.broker import broker
 from workers.fleet import Fleet, worker_member
 
+log = logging.getLogger("tuneup.serve")
+
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
@@ -59,14 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(fleet: Fleet, port: int) -> int:
-    stopped = threading.Event()
+    """Run the API here and the fleet in a thread, until a signal. Exit with 1 when the fleet can no longer be kept."""
+    stopped, broken = threading.Event(), threading.Event()
 
     def keep() -> None:
         # The children are started here and die with this thread, so it lives until everything ends.
-        fleet.start()
-        while not stopped.wait(0.5):
-            fleet.mend()
-        fleet.stop()
+        try:
+            fleet.start()
+            while not stopped.wait(0.5):
+                fleet.mend()
+        except Exception:
+            # An API without workers would look alive and do nothing.
+            log.exception("the workers can no longer be kept running; ending")
+            broken.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            fleet.stop()
 
     keeper = threading.Thread(target=keep, name="fleet")
     keeper.start()
@@ -78,6 +88,8 @@ def _serve(fleet: Fleet, port: int) -> int:
     finally:
         stopped.set()
         keeper.join()
+        if broken.is_set():
+            sys.exit(1)
     return 0
 
 

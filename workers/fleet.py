@@ -39,7 +39,7 @@ class Fleet:
         self._due: dict[str, float] = {}
 
     def start(self) -> None:
-        """Start every member that does not run."""
+        """Start every member that does not run; one that cannot be started is tried again by `mend`."""
         for member in self._members:
             if member.name not in self._running:
                 self._start(member)
@@ -51,7 +51,7 @@ class Fleet:
             if process is not None and process.poll() is not None:
                 log.warning("%s ended with status %s; starting it again", member.name, process.returncode)
                 del self._running[member.name]
-                self._due[member.name] = time.monotonic() + RESTART_SECONDS
+                self._pause(member)
             elif process is None and time.monotonic() >= self._due.get(member.name, 0.0):
                 self._start(member)
 
@@ -67,14 +67,22 @@ class Fleet:
             process.wait()
         self._running.clear()
 
+    def _pause(self, member: Member) -> None:
+        self._due[member.name] = time.monotonic() + RESTART_SECONDS
+
     def _start(self, member: Member) -> None:
-        self._running[member.name] = subprocess.Popen(
-            tethered(*member.command),
-            cwd=ROOT,
-            env={**os.environ, **member.environment},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._running[member.name] = subprocess.Popen(
+                tethered(*member.command),
+                cwd=ROOT,
+                env={**os.environ, **member.environment},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            # The host is out of processes or memory, perhaps for a moment; the others must not suffer.
+            log.error("%s cannot be started, trying again: %s", member.name, error)  # noqa: TRY400  no traceback helps
+            self._pause(member)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

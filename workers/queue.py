@@ -42,21 +42,36 @@ SETTINGS: dict[str, Any] = {
     "task_create_missing_queues": True,
     "task_default_queue": "cpu",
 }
+# Celery speaks to Valkey as to Redis, under Redis' name.
+_SCHEMES = {
+    **{"redis": "redis", "rediss": "rediss", "redis+socket": "redis+socket", "valkey": "redis", "valkeys": "rediss"},
+    **{"amqp": "amqp", "amqps": "amqps", "pyamqp": "pyamqp", "filesystem": "filesystem", "memory": "memory"},
+}
 _REDIS_OPTIONS = {"socket_keepalive": True, "socket_timeout": 10, "health_check_interval": 25}
+
+
+def split_broker(broker_url: str) -> tuple[str, str]:
+    """Split a broker's URL into the scheme that Celery knows and the rest. Raise ValueError, naming the valid ones."""
+    named, separator, place = broker_url.partition("://")
+    if not separator or named not in _SCHEMES:
+        # The URL is not repeated: it may hold a password.
+        raise ValueError(f"the broker's URL must begin with one of {', '.join(f'{name}://' for name in _SCHEMES)}")
+    return _SCHEMES[named], place
 
 
 def make_app(broker_url: str) -> Celery:
     """Make the Celery application over Redis, Valkey or RabbitMQ, whichever the URL names.
 
-    `filesystem:///some/folder` is a broker made of files, for a machine without any of these.
+    `filesystem:///some/folder` is a broker made of files, for a machine without any of these; `memory://` stays in
+    this process, for tests. Raise ValueError for another scheme.
     """
-    scheme, _, place = broker_url.partition("://")
+    scheme, place = split_broker(broker_url)
     files = scheme == "filesystem"
-    app = Celery("tuneup", broker="filesystem://" if files else broker_url)
+    app = Celery("tuneup", broker="filesystem://" if files else f"{scheme}://{place}")
     app.conf.update(SETTINGS)
     if files:
         app.conf.broker_transport_options = _file_options(Path(place))
-    elif scheme.startswith(("redis", "valkey")):
+    elif scheme.startswith("redis"):
         app.conf.broker_transport_options = dict(_REDIS_OPTIONS)
     return app
 

@@ -19,6 +19,8 @@ log = logging.getLogger("tuneup.running")
 STALE = "stale"
 SHUTDOWN = "shutdown"
 _LOOK_SECONDS = 0.2
+# What a trainer gives as the reason of a failure that is not its trial's own; any other reason is a user's error.
+_FAILURES = {"out_of_memory": Failure.OUT_OF_MEMORY, "device": Failure.INFRASTRUCTURE}
 
 # Why a trial is told to stop from outside, and what it then becomes. Nothing is written for a stale one.
 StopAsked = Callable[[], str | None]
@@ -32,6 +34,7 @@ class Run:
     trainer: Trainer
     dispatcher: Dispatcher
     stop_asked: StopAsked
+    started: bool = False
     unsent: list[Report] = field(default_factory=list)
     values: Mapping[str, float] | None = None
     stopping: str | None = None
@@ -41,9 +44,11 @@ class Run:
     def follow(self) -> Result | None:
         """Train to the end. Return the result to be written, or None when the lease is no longer ours.
 
-        Raise TrainerDied when the process ended under the trial, on its own or because it ignored a stop.
+        Raise TrainerDied when the process ended under the trial, on its own or because it ignored a stop; it never
+        got to the trial unless `started`.
         """
         self.trainer.send(start_message(self.claim))
+        self.started = True
         while True:
             self._look_for_stop()
             message = self.trainer.receive(timeout=_LOOK_SECONDS)
@@ -101,8 +106,9 @@ class Run:
         if outcome == "diverged":
             return Result(self.claim, TrialState.DIVERGED, reason=reason)
         if outcome == "failed":
-            failure = Failure.OUT_OF_MEMORY if reason == "out_of_memory" else Failure.USER_ERROR
-            return Result(self.claim, TrialState.FAILED, failure=failure, reason=reason, error=error)
+            failure = _FAILURES.get(reason, Failure.USER_ERROR)
+            said = None if reason == failure.value else reason
+            return Result(self.claim, TrialState.FAILED, failure=failure, reason=said, error=error)
         return self.stopped()
 
     def _send_rest(self) -> None:

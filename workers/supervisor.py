@@ -4,6 +4,7 @@ The nudge task and the child's own poll thread both call `turn`, under one lock;
 Heartbeats come from a thread that does nothing else, so that neither training nor a slow claim delays them.
 """
 
+import _thread
 import logging
 import os
 import random
@@ -70,7 +71,9 @@ class Supervisor:
 
     def ask_to_stop(self) -> None:
         """Claim nothing more and give back what is held, soon. Safe in a signal handler."""
-        self._stopping.set()
+        # Setting takes the event's lock, which the interrupted thread may hold: it must not wait for itself. The bare
+        # call, because Thread.start takes locks too.
+        _thread.start_new_thread(self._stopping.set, ())
 
     def close(self) -> None:
         """Wait for a turn to give back its trial, then end the trainer."""
@@ -85,36 +88,33 @@ class Supervisor:
         self._database.dispose()
 
     def turn(self) -> int:
-        """Run trials while there are any; return how many. A second caller waits for its own turn."""
+        """Run trials while there are any; return how many. A second caller waits for its own turn.
+
+        Nothing is claimed before a trainer is ready: where none can start, the trials stay with other hosts.
+        """
         done = 0
         with self._turn:
-            while not self._stopping.is_set():
+            while (trainer := self._ready_trainer()) is not None:
                 claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1)
                 if not claimed:
                     break
                 self._nudge(self.habits.queue)
                 for claim in claimed:
-                    self._run(claim)
+                    self._run(claim, trainer)
                     done += 1
         return done
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: Claim, trainer: Trainer) -> None:
         self._held[claim.token] = claim
         try:
-            result = self._follow(claim)
+            result = self._follow(claim, trainer)
             if result is not None:
                 self._finish(result)
         finally:
             self._held.pop(claim.token, None)
             self._asked.pop(claim.token, None)
 
-    def _follow(self, claim: Claim) -> Result | None:
-        try:
-            trainer = self._ready_trainer()
-        except TrainerDied as error:
-            # It never got to the trial: no fault of the trial's.
-            self._end_trainer()
-            return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=str(error))
+    def _follow(self, claim: Claim, trainer: Trainer) -> Result | None:
         trainer.trials += 1
         run = Run(claim, trainer, self.dispatcher, lambda: self._why_stop(claim.token))
         try:
@@ -132,13 +132,19 @@ class Supervisor:
             self._end_trainer()
         return result
 
-    def _ready_trainer(self) -> Trainer:
-        if self._trainer is not None and self._trainer.worn:
+    def _ready_trainer(self) -> Trainer | None:
+        """Return a trainer that has done its imports; None when we are stopping, or none can start on this host."""
+        if self._trainer is not None and (self._trainer.worn or not self._trainer.alive):
             self._end_trainer()
-        if self._trainer is None:
-            self._trainer = Trainer()
-        self._trainer.wait_ready()
-        return self._trainer
+        try:
+            if self._trainer is None and not self._stopping.is_set():
+                self._trainer = Trainer()
+            ready = self._trainer is not None and self._trainer.wait_ready(give_up=self._stopping.is_set)
+        except (TrainerDied, OSError) as error:
+            log.error("this host takes no trials, its trainer cannot start: %s", error)  # noqa: TRY400  no traceback helps
+            self._end_trainer()
+            return None
+        return self._trainer if ready and not self._stopping.is_set() else None
 
     def _end_trainer(self) -> None:
         if self._trainer is not None:
@@ -166,9 +172,6 @@ class Supervisor:
         while not self._stopping.is_set():
             try:
                 self.turn()
-                with self._turn:
-                    if self._trainer is None and not self._stopping.is_set():
-                        self._trainer = Trainer()
             except Exception:
                 log.exception("a look for work failed; looking again")
             self._stopping.wait(self.habits.poll_seconds * random.uniform(0.5, 1.5))
@@ -207,10 +210,11 @@ class Supervisor:
 
 
 def _after_death(run: Run, epitaph: str) -> Result | None:
-    """Say what becomes of a trial whose trainer died: no strike where we had asked it to stop."""
+    """Say what becomes of a trial whose trainer died: no strike where we asked for it, or it never got to the trial."""
     if run.stopping is None:
         # At shutdown the signal may reach the trainer before we have asked it.
         run.stopping = run.stop_asked()
     if run.stopping is None:
-        return Result(run.claim, TrialState.QUEUED, failure=Failure.POISON, error=epitaph)
+        failure = Failure.POISON if run.started else Failure.INFRASTRUCTURE
+        return Result(run.claim, TrialState.QUEUED, failure=failure, error=epitaph)
     return run.stopped()

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.protocol import Message, decode, encode
@@ -22,12 +22,16 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 120.0
 MOST_TRIALS = 200
 GRACE_SECONDS = 5.0
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV")
+_LOOK_SECONDS = 0.5
+_KEPT = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+)
 _THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class TrainerDied(Exception):
-    """The trainer process ended while it had a trial."""
+    """The trainer process ended, or could not start."""
 
 
 class Trainer:
@@ -60,14 +64,23 @@ class Trainer:
         """Whether it has run enough trials to be replaced."""
         return self.trials >= MOST_TRIALS
 
-    def wait_ready(self) -> None:
-        """Wait for its imports, once. Raise TrainerDied if it ends or takes too long."""
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def wait_ready(self, *, give_up: Callable[[], bool]) -> bool:
+        """Wait for its imports, once, or until `give_up()`; return whether it is ready.
+
+        Raise TrainerDied if it ends or takes too long.
+        """
         deadline = time.monotonic() + READY_SECONDS
-        while not self._ready:
+        while not self._ready and not give_up():
             if time.monotonic() > deadline:
                 raise TrainerDied(f"the trainer was not ready within {READY_SECONDS:.0f} s")
-            message = self.receive(timeout=1.0)
+            message = self.receive(timeout=_LOOK_SECONDS)
             self._ready = message is not None and message["type"] == "ready"
+        return self._ready
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one message. Raise TrainerDied when nobody listens any more."""

@@ -6,6 +6,7 @@ import pytest
 
 from models.states import TrialState
 from search.dispatch import Report, Result
+from search.failures import Failure
 from tests.api.stage import Stage, faults, problem, study
 
 
@@ -76,3 +77,15 @@ def test_a_study_to_maximize_has_the_highest(stage: Stage) -> None:
     stage.run(3, lambda number: [0.5, 0.9, 0.7][number])
     assert stage.get(f"/studies/{made}/best")["values"] == {"val_accuracy": 0.9}
     assert stage.get(f"/studies/{made}")["best"] == {"number": 1, "value": 0.9}
+
+
+def test_a_trial_tells_what_its_attempts_died_of(stage: Stage) -> None:
+    made = stage.create()["id"]
+    (claim,) = stage.worker.claim(queue="cpu", capacity=1)
+    failed = Result(claim, TrialState.FAILED, failure=Failure.USER_ERROR, error="Traceback: bad shape")
+    stage.worker.finish([failed])
+    shown = stage.get(f"/trials/{made}-0")
+    assert shown["state"] == "failed"
+    assert shown["reason"].startswith("user_error")
+    (attempt,) = shown["attempts"]
+    assert (attempt["attempt"], attempt["state"], attempt["error"]) == (1, "ended", "Traceback: bad shape")

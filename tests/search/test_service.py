@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from models.ids import show_study
+from models.session import Connection
 from models.states import StudyState, TrialState
 from models.studies import ensure_project
 from search import service, views
@@ -255,6 +257,34 @@ def test_a_study_whose_seconds_are_spent_needs_more_of_them(ledger: Ledger) -> N
     assert ledger.act(service.change_study, study, {"budget": {"seconds": 120}}).view.record.state == "running"
     assert len(drain(worker, capacity=7)) == 7
     assert _state(ledger, study) == "completed"
+
+
+def test_more_seconds_while_a_study_is_closing_let_it_go_on(ledger: Ledger) -> None:
+    study = ledger.create(definition(trials=4, budget={"trials": 4, "seconds": 60}))
+    worker = ledger.worker()
+    (first,) = worker.claim(queue="cpu", capacity=1)
+    ledger.clock.move(61)
+    assert worker.claim(queue="cpu", capacity=1) == []
+    ledger.act(service.change_study, study, {"budget": {"seconds": 1000}})
+    assert worker.heartbeat([first]) == {first.token: None}
+    assert len(worker.claim(queue="cpu", capacity=2)) == 2
+    assert _state(ledger, study) == "running"
+
+
+def test_an_edit_of_nothing_changes_nothing(ledger: Ledger) -> None:
+    study = ledger.create(definition(trials=4))
+    before = ledger.dump()
+    ledger.act(service.change_study, study, {})
+    assert ledger.dump() == before
+
+
+def test_a_creation_that_runs_again_makes_one_study(ledger: Ledger) -> None:
+    def work(connection: Connection) -> str:
+        made = service.create_study(connection, ledger.project, definition(trials=2), now=ledger.clock(), study_id=4711)
+        return show_study(made.view.record.id)
+
+    assert ledger.database.write(work) == ledger.database.write(work) == show_study(4711)
+    assert len(ledger.rows("study")) == 1
 
 
 def test_a_running_study_is_not_deleted(ledger: Ledger) -> None:

@@ -1,0 +1,33 @@
+"""What the environment may say, and what of it is refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from settings import Settings
+
+
+def test_a_sqlite_file_lies_in_one_place_for_every_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNEUP_DATABASE_URL", raising=False)
+    assert Settings().database_url == f"sqlite:///{tmp_path.resolve() / 'tuneup.db'}"
+    monkeypatch.setenv("TUNEUP_DATABASE_URL", "postgresql+psycopg://somebody@somewhere/tuneup")
+    assert Settings().database_url == "postgresql+psycopg://somebody@somewhere/tuneup"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("", None), ("  ", None), ("key\n", "key"), ("key", "key")])
+def test_a_key_is_read_bare_and_an_empty_one_is_none(
+    given: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEUP_API_KEY", given)
+    key = Settings().api_key
+    assert (key.get_secret_value() if key is not None else None) == meant
+
+
+def test_a_lease_outlives_lost_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEUP_LEASE_SECONDS", "5")
+    with pytest.raises(ValidationError, match="TUNEUP_HEARTBEAT_SECONDS"):
+        Settings()
+    monkeypatch.setenv("TUNEUP_HEARTBEAT_SECONDS", "1")
+    assert Settings().lease_seconds == 5
