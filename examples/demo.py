@@ -29,10 +29,12 @@ STUDY = ROOT / "examples" / "digits.yaml"
 DATA = ROOT / ".tuneup" / "demo"
 TUNEUP = ROOT / ".venv" / "bin" / "tuneup"
 READY_SECONDS = 60.0
+# What a tuned network of this size reaches on these data; less means that something is broken.
+GOOD = 0.97
 
 
 def main() -> int:
-    """Run the demonstration; return 0 when a best configuration was found."""
+    """Run the demonstration; return 0 when it found a configuration that is good."""
     started = time.monotonic()
     shutil.rmtree(DATA, ignore_errors=True)
     DATA.mkdir(parents=True)
@@ -46,7 +48,7 @@ def main() -> int:
         best = next(Client(url).studies()).best()
     show(default, best)
     print(f"history: {picture}\nbest configuration: {output}\nseconds: {time.monotonic() - started:.0f}")
-    return 0
+    return 0 if best["values"]["val_accuracy"] >= GOOD else 1
 
 
 @contextmanager

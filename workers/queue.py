@@ -44,8 +44,16 @@ SETTINGS: dict[str, Any] = {
 }
 # Celery speaks to Valkey as to Redis, under Redis' name.
 _SCHEMES = {
-    **{"redis": "redis", "rediss": "rediss", "redis+socket": "redis+socket", "valkey": "redis", "valkeys": "rediss"},
-    **{"amqp": "amqp", "amqps": "amqps", "pyamqp": "pyamqp", "filesystem": "filesystem", "memory": "memory"},
+    "redis": "redis",
+    "rediss": "rediss",
+    "redis+socket": "redis+socket",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "amqp": "amqp",
+    "amqps": "amqps",
+    "pyamqp": "pyamqp",
+    "filesystem": "filesystem",
+    "memory": "memory",
 }
 _REDIS_OPTIONS = {"socket_keepalive": True, "socket_timeout": 10, "health_check_interval": 25}
 

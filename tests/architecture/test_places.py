@@ -21,6 +21,7 @@ TRANSACTION_OWNERS = {
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"}
 ENVIRONMENT_READERS = {
     Path("client/tuneup/environment.py"): "the client's own settings",
+    Path("workers/devices.py"): "sees which GPUs were lent to the programs it plans (CUDA_VISIBLE_DEVICES)",
     Path("workers/embedded.py"): "tells the programs it starts where its database and broker are",
     Path("workers/fleet.py"): "hands its environment on to the programs it starts",
     Path("workers/trainer.py"): "hands a trainer what it needs of its own environment, without secrets",

@@ -213,7 +213,7 @@ def test_what_the_domain_offers_is_what_can_be_run() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is visible")
 def test_a_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(RuntimeError, match="asks for a gpu and this worker sees no CUDA device"):
+    with pytest.raises(recipes.NoDevice, match="asks for a gpu and this worker sees no CUDA device"):
         measure(objective(device="gpu"), {})
 
 

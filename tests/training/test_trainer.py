@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from training import __main__ as trainer
-from training import protocol
+from training import protocol, recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 IRIS = {"recipe": "classifier", "data": "iris", "network": {"kind": "mlp", "hidden": [8]}, "epochs": 4}
@@ -234,6 +234,10 @@ def test_what_is_no_message_is_refused(line: bytes) -> None:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "device"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "device"),
+        (recipes.NoDevice("the objective asks for a gpu"), "device"),
+        (ValueError("CUDA error"), "ValueError: CUDA error"),
         (RuntimeError("shapes differ\nat some place"), "RuntimeError: shapes differ"),
         (ValueError("x" * 500), "ValueError: " + "x" * 188),
     ],

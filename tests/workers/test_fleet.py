@@ -81,6 +81,26 @@ def test_what_cannot_run_does_not_spin(fleets: list[Fleet], tmp_path: Path) -> N
     assert count.read_text() == "x\n"
 
 
+def test_what_cannot_be_started_harms_no_other(
+    fleets: list[Fleet], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workers.fleet.tethered", lambda *command: list(command))
+    monkeypatch.setattr("workers.fleet.RESTART_SECONDS", 0.2)
+    fleet = Fleet([Member("absent", ("/no/such/program",)), Member("one", ("sleep", "300"))])
+    fleets.append(fleet)
+    fleet.start()
+    assert list(fleet._running) == ["one"]
+    fleet.mend()
+    assert caplog.text.count("absent cannot be started") == 1
+
+    def tried_again() -> bool:
+        fleet.mend()
+        return caplog.text.count("absent cannot be started") == 2
+
+    assert _within(5, tried_again)
+    assert fleet._running["one"].poll() is None
+
+
 def test_members_get_their_environment(fleets: list[Fleet], tmp_path: Path) -> None:
     written = tmp_path / "written"
     fleet = Fleet([Member("one", ("sh", "-c", f'echo "$PWD $GIVEN" > {written}; sleep 300'), {"GIVEN": "yes"})])

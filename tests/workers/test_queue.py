@@ -3,12 +3,15 @@
 import base64
 import json
 import time
+import uuid
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any, cast
 
+import pytest
 import redis
 from celery import Celery
+from kombu import Connection
 
 from tests.support.shared import free_port
 from workers.queue import LOOK, NUDGE_SECONDS, SETTINGS, Doorbell, make_app
@@ -44,6 +47,65 @@ def test_a_nudge_is_one_json_message_that_expires(redis_url: str) -> None:
     assert (arguments, options) == ([], {})
     left = datetime.fromisoformat(message["headers"]["expires"]) - datetime.now(UTC)
     assert 0 < left.total_seconds() <= NUDGE_SECONDS
+
+
+def _rabbitmq_or_memory() -> str:
+    """Return the URL of RabbitMQ on this machine. It is optional: where there is none, a broker in this process."""
+    url = "amqp://guest:guest@127.0.0.1:5672//"
+    try:
+        with Connection(url, connect_timeout=2) as connection:
+            connection.connect()
+    except OSError:
+        return "memory://"
+    return url
+
+
+def test_rabbitmq_carries_nudges_too() -> None:
+    """With RabbitMQ on this machine through it, else through memory, which speaks the same protocol."""
+    app, queue = make_app(_rabbitmq_or_memory()), f"nudges-{uuid.uuid4().hex}"
+    with app.connection_for_write() as connection:
+        connection.connect()
+        channel = connection.channel()
+        try:
+            for _ in range(2):  # the second finds the first one waiting
+                doorbell = Doorbell(app)
+                doorbell.nudge([queue])
+                doorbell.close(timeout=20)
+            assert channel.queue_declare(queue, passive=True).message_count == 1
+            message = channel.basic_get(queue, no_ack=True)
+            assert message.headers["task"] == LOOK
+            assert message.payload[:2] == [[], {}]
+        finally:
+            channel.queue_delete(queue)
+
+
+@pytest.mark.parametrize(
+    ("url", "celery"),
+    [
+        ("valkey://:key@host:6379/1", "redis://:key@host:6379/1"),
+        ("valkeys://host:6379/0", "rediss://host:6379/0"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("rediss://host:6379/0", "rediss://host:6379/0"),
+        ("redis+socket:///run/valkey.sock", "redis+socket:///run/valkey.sock"),
+        ("amqp://guest:guest@host:5672//", "amqp://guest:guest@host:5672//"),
+        ("amqps://host//", "amqps://host//"),
+        ("pyamqp://host//", "pyamqp://host//"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_a_broker_goes_by_the_name_that_celery_knows(url: str, celery: str) -> None:
+    conf = make_app(url).conf
+    assert conf.broker_url == celery
+    assert ("socket_keepalive" in conf.broker_transport_options) == celery.startswith("redis")
+
+
+@pytest.mark.parametrize("url", ["", "kafka://:secret@host", "host:6379", "Redis://host", "sqs://"])
+def test_an_unknown_broker_is_refused(url: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"one of redis://, .*valkeys://, amqp://, .*filesystem://, memory://$"
+    ) as error:
+        make_app(url)
+    assert "secret" not in str(error.value)
 
 
 def test_none_is_sent_while_one_waits_to_be_taken(redis_url: str) -> None:

@@ -127,14 +127,63 @@ def test_a_stale_trial_ends_without_a_word(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "failure"),
-    [("out_of_memory", Failure.OUT_OF_MEMORY), ("ValueError", Failure.USER_ERROR), (None, Failure.USER_ERROR)],
+    ("reason", "failure", "said"),
+    [
+        ("out_of_memory", Failure.OUT_OF_MEMORY, None),
+        ("device", Failure.INFRASTRUCTURE, "device"),
+        ("ValueError: bad shape", Failure.USER_ERROR, "ValueError: bad shape"),
+        (None, Failure.USER_ERROR, None),
+    ],
 )
-def test_failures_have_a_class(ledger: Ledger, reason: str | None, failure: Failure) -> None:
+def test_failures_have_a_class_and_keep_what_was_said(
+    ledger: Ledger, reason: str | None, failure: Failure, said: str | None
+) -> None:
     worker, (claim,) = _claim(ledger)
     result = _run(worker, claim, Player(_done(claim, "failed", reason=reason, error="trace")))
     assert result is not None
-    assert (result.failure, result.error) == (failure, "trace")
+    assert (result.failure, result.reason, result.error) == (failure, said, "trace")
+
+
+def test_a_failed_trial_shows_what_was_said(ledger: Ledger) -> None:
+    worker, (claim,) = _claim(ledger)
+    said = "ValueError: bad shape " + "x" * 1000
+    result = _run(worker, claim, Player(_done(claim, "failed", reason=said, error="trace")))
+    assert result is not None
+    worker.finish([result])
+    (trial,), (attempt,) = ledger.rows("trial"), ledger.rows("attempt")
+    assert trial.reason == f"user_error: {said}"[:500]
+    assert attempt.error == "trace"
+
+
+def test_a_broken_device_is_tried_again_elsewhere_and_bounded(ledger: Ledger) -> None:
+    """The words must not keep one strike from being counted with the next."""
+    worker, (claim,) = _claim(ledger)
+    seen = []
+    for attempt in range(1, 6):
+        result = _run(worker, claim, Player(_done(claim, "failed", reason="device", error="trace")))
+        assert result is not None
+        worker.finish([result])
+        (trial,) = ledger.rows("trial")
+        seen.append((trial.attempt, trial.state, trial.reason))
+        ledger.clock.move(3600)
+        if attempt < 5:
+            (claim,) = worker.claim(queue="cpu", capacity=1)
+    waits = [(attempt, "queued", "infrastructure") for attempt in range(1, 5)]
+    assert seen == [*waits, (5, "failed", "infrastructure: device")]
+
+
+def test_a_trainer_that_never_got_the_trial_is_no_strike_of_the_trial(ledger: Ledger) -> None:
+    class Deaf(Player):
+        def send(self, message: Mapping[str, Any]) -> None:
+            raise TrainerDied(f"nobody hears {message['type']}")
+
+    worker, (claim,) = _claim(ledger)
+    run = Run(claim, cast("Trainer", Deaf()), worker, lambda: None)
+    with pytest.raises(TrainerDied):
+        run.follow()
+    result = _after_death(run, "it was gone")
+    assert result is not None
+    assert (result.target, result.failure) == (TrialState.QUEUED, Failure.INFRASTRUCTURE)
 
 
 def test_divergence_has_no_values(ledger: Ledger) -> None:
@@ -179,6 +228,6 @@ def test_a_death_is_a_strike_only_where_nobody_asked_for_it(
     ledger: Ledger, stopping: str | None, pruned: bool, expected: tuple[TrialState, Failure | None] | None
 ) -> None:
     worker, (claim,) = _claim(ledger)
-    run = Run(claim, cast("Trainer", Player()), worker, lambda: None, stopping=stopping, pruned=pruned)
+    run = Run(claim, cast("Trainer", Player()), worker, lambda: None, started=True, stopping=stopping, pruned=pruned)
     result = _after_death(run, "the trainer was killed by signal SIGKILL")
     assert (None if result is None else (result.target, result.failure)) == expected

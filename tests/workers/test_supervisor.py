@@ -1,13 +1,44 @@
-"""The supervisor without a trainer: its heartbeats, and what it says about itself."""
+"""The supervisor without a real trainer: its heartbeats, what it says about itself, and when it claims."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from search.dispatch import Claim
 from tests.support.ledger import Ledger, definition, opened
 from workers.supervisor import Habits, Supervisor
+from workers.trainer import TrainerDied
+
+
+class Player:
+    """A trainer that is ready when `prepare(give_up)` says so, and completes every trial at once."""
+
+    def __init__(self, prepare: Callable[[Callable[[], bool]], bool]) -> None:
+        self.prepare = prepare
+        self.trials = 0
+        self.worn = False
+        self.alive = True
+        self.said: deque[dict[str, Any]] = deque()
+
+    def wait_ready(self, *, give_up: Callable[[], bool]) -> bool:
+        return self.prepare(give_up)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "start":
+            trial = {"trial": message["trial"]}
+            self.said.append({"type": "measurement", "step": 1, "values": {"val_loss": 0.5}, **trial})
+            self.said.append({"type": "done", "outcome": "completed", **trial})
+
+    def receive(self, *, timeout: float) -> dict[str, Any]:
+        del timeout
+        return self.said.popleft()
+
+    def kill(self) -> None:
+        self.alive = False
 
 
 @pytest.fixture
@@ -67,3 +98,85 @@ def test_it_says_goodbye(ledger: Ledger, supervisor: Supervisor) -> None:
     (worker,) = ledger.rows("worker")
     assert worker.stopped_at == ledger.clock()
     assert supervisor.turn() == 0
+
+
+def _play(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Callable[[], bool]], bool]) -> list[Player]:
+    """Let supervisors start players; return those that were started."""
+    started: list[Player] = []
+
+    def start() -> Player:
+        started.append(Player(prepare))
+        return started[-1]
+
+    monkeypatch.setattr("workers.supervisor.Trainer", start)
+    return started
+
+
+def test_nothing_is_claimed_before_a_trainer_is_ready(
+    ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def prepare(_: Callable[[], bool]) -> bool:
+        held.append(len(ledger.rows("lease")))
+        return True
+
+    started = _play(monkeypatch, prepare)
+    ledger.create(definition(trials=2))
+    assert supervisor.turn() == 2
+    assert set(held) == {0}
+    assert (len(started), started[0].trials) == (1, 2)
+    assert [trial.state for trial in ledger.rows("trial")] == ["completed", "completed"]
+
+
+def test_a_host_whose_trainer_cannot_start_takes_no_trial(
+    ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def prepare(_: Callable[[], bool]) -> bool:
+        raise TrainerDied("the trainer exited with status 1")
+
+    started = _play(monkeypatch, prepare)
+    ledger.create(definition(trials=1))
+    for looks in (1, 2):
+        assert supervisor.turn() == 0
+        assert [player.alive for player in started] == [False] * looks
+    assert ledger.rows("attempt") == []
+    assert "the trainer exited with status 1" in caplog.text
+
+
+def test_who_stops_waits_for_no_trainer(
+    ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(give_up: Callable[[], bool]) -> bool:
+        supervisor.ask_to_stop()
+        end = time.monotonic() + 10
+        while not give_up():
+            assert time.monotonic() < end
+        return False
+
+    _play(monkeypatch, prepare)
+    ledger.create(definition(trials=1))
+    assert supervisor.turn() == 0
+    assert ledger.rows("attempt") == []
+
+
+def test_a_trainer_that_died_while_idle_is_replaced(
+    ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = _play(monkeypatch, lambda _: True)
+    supervisor.turn()
+    started[0].alive = False
+    ledger.create(definition(trials=1))
+    assert supervisor.turn() == 1
+    assert [player.trials for player in started] == [0, 1]
+    assert [(row.number, row.reason) for row in ledger.rows("attempt")] == [(0, None)]
+
+
+def test_asking_to_stop_waits_for_no_lock(supervisor: Supervisor) -> None:
+    """A signal handler runs inside the very `wait` that it interrupted, which may hold the event's lock."""
+    asked = threading.Thread(target=supervisor.ask_to_stop, daemon=True)
+    with supervisor._stopping._cond:
+        asked.start()
+        asked.join(5)
+        assert not asked.is_alive()
+    assert supervisor._stopping.wait(5)

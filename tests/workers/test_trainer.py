@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +36,10 @@ def _listen(trainer: Trainer) -> None:
 
 
 def test_the_environment_is_a_short_list() -> None:
-    given = environment({**SECRETS, "PATH": "/bin", "HOME": "/nowhere", "CUDA_VISIBLE_DEVICES": "1"})
+    ours = {"PATH": "/bin", "HOME": "/nowhere", "CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    given = environment({**SECRETS, **ours})
     assert set(given) & set(SECRETS) == set()
-    assert (given["PATH"], given["CUDA_VISIBLE_DEVICES"]) == ("/bin", "1")
+    assert {name: given[name] for name in ours} == ours
     assert given["OMP_NUM_THREADS"] == "1"
 
 
@@ -46,10 +48,18 @@ def test_the_process_knows_no_secret(trainer: Trainer) -> None:
     assert os.getsid(trainer.pid) == trainer.pid != os.getsid(0)
 
 
+def test_its_imports_are_not_waited_for_by_one_who_stops(trainer: Trainer) -> None:
+    began = time.monotonic()
+    assert not trainer.wait_ready(give_up=lambda: time.monotonic() > began + 0.1)
+    assert time.monotonic() - began < 2
+
+
 def test_a_killed_trainer_died(trainer: Trainer) -> None:
+    assert trainer.alive
     os.kill(trainer.pid, signal.SIGKILL)
     with pytest.raises(TrainerDied, match="killed by signal SIGKILL"):
         _listen(trainer)
+    assert not trainer.alive
     with pytest.raises(TrainerDied, match="SIGKILL"):
         trainer.send({"type": "stop", "trial": "t", "reason": "x"})
 

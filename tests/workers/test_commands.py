@@ -1,0 +1,106 @@
+"""The two commands that keep workers running: what they refuse at the start, and how they end."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from workers import __main__ as worker
+from workers import embedded
+from workers.fleet import Fleet
+
+
+class Watched(Fleet):
+    """A fleet without members that notes its end; `mend` does what it was given."""
+
+    stopped = 0
+
+    def __init__(self, *_: object) -> None:
+        super().__init__([])
+
+    def stop(self) -> None:
+        type(self).stopped += 1
+        super().stop()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put the signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("url", ["kafka://:secret@host", "nonsense"])
+def test_a_worker_refuses_a_broker_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    monkeypatch.setenv("TUNEUP_BROKER_URL", url)
+    assert worker.main(["--queue", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tuneup worker: the broker's URL must begin with one of redis://")
+    assert said.count("\n") == 1
+    assert "secret" not in said
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_its_fleet_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    class Told(Watched):
+        def mend(self) -> None:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("workers.__main__.Fleet", Told)
+    monkeypatch.setattr("workers.__main__.LOOK_SECONDS", 0.01)
+    monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
+    assert worker.main(["--queue", "cpu"]) == 0
+    assert Told.stopped == 1
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.timeout(20)
+def test_a_signal_inside_the_wait_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it waits with: the handler runs while the interrupted thread holds that one's lock."""
+    monkeypatch.setattr("time.sleep", _interrupted(time.sleep))
+    monkeypatch.setattr("threading.Condition.wait", _interrupted(threading.Condition.wait))
+    monkeypatch.setattr("workers.__main__.Fleet", Watched)
+    monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
+    assert worker.main(["--queue", "cpu"]) == 0
+
+
+def _interrupted(wait: Callable[..., Any]) -> Callable[..., Any]:
+    def waits(*arguments: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+        return wait(*arguments)
+
+    return waits
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("verb", ["start", "mend"])
+def test_a_service_without_its_fleet_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str
+) -> None:
+    class Broken(Watched):
+        pass
+
+    def fail(_: Fleet) -> None:
+        raise RuntimeError("no more")
+
+    setattr(Broken, verb, fail)
+    monkeypatch.setattr("workers.embedded.uvicorn.run", lambda *_, **__: time.sleep(5))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with pytest.raises(SystemExit) as ended:
+        embedded._serve(Broken(), 0)
+    assert ended.value.code == 1
+    assert Broken.stopped == 1
+    assert "can no longer be kept running" in caplog.text
+    assert "no more" in caplog.text
