@@ -7,7 +7,6 @@ import statistics
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from search.records import Params, Suggestion, TrialRecord
 from search.space import validate_point
 from search.strategies.base import Strategy
 from search.strategies.table import make
+from tests.support.records import record
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DIGITS = EXAMPLE_STUDIES["digits-mlp"]["space"]
 
 
@@ -29,27 +28,6 @@ def definition(
     raw["space"] = dict(space)
     raw["search"] = {"strategy": strategy, **({} if startup is None else {"startup": startup})}
     return parse_study(raw)
-
-
-def record(number: int, *, seq: int, state: str, params: Params | None, score: float | None = None) -> TrialRecord:
-    return TrialRecord(
-        study_id=1,
-        number=number,
-        state=state,
-        origin="model",
-        params=params,
-        values=None,
-        score=score,
-        reason=None,
-        attempt=1,
-        seq=seq,
-        queue="cpu",
-        grid_index=None,
-        why={},
-        created_at=NOW,
-        started_at=NOW,
-        finished_at=None,
-    )
 
 
 def loss(params: Params) -> float:

@@ -2,18 +2,16 @@
 
 import copy
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from search.definition import EXAMPLE_STUDIES, StudyDefinition, parse_study
-from search.records import Params, TrialRecord
+from search.records import Params
 from search.schema import STRATEGIES as SCHEMAS
 from search.space import count_grid, dedupe_key, grid_point, validate_point
 from search.strategies.table import STRATEGIES, make
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.support.records import record
 
 
 def definition(strategy: str, *, space: Mapping[str, Any] | None = None, **search: object) -> StudyDefinition:
@@ -23,27 +21,6 @@ def definition(strategy: str, *, space: Mapping[str, Any] | None = None, **searc
     if space is not None:
         raw["space"] = space
     return parse_study(raw)
-
-
-def record(number: int, *, seq: int, state: str, params: Params | None, score: float | None = None) -> TrialRecord:
-    return TrialRecord(
-        study_id=1,
-        number=number,
-        state=state,
-        origin="model",
-        params=params,
-        values=None,
-        score=score,
-        reason=None,
-        attempt=1,
-        seq=seq,
-        queue="cpu",
-        grid_index=None,
-        why={},
-        created_at=NOW,
-        started_at=NOW,
-        finished_at=None,
-    )
 
 
 def test_every_strategy_of_the_schema_exists() -> None:
