@@ -129,25 +129,20 @@ def _new_rungs(dialect: str) -> ReturningInsert[int, int, int]:
 
 def at_rung(connection: Connection, study_id: int, step: int, numbers: Sequence[int]) -> tuple[int, dict[int, str]]:
     """Count the trials whose score at this rung is known; of `numbers` say who is to stop, here or at any rung, and why."""
-    rows = connection.execute(
-        _at_rung(connection.dialect.name), {"study": study_id, "rung": step, "numbers": pack(numbers)}
-    ).all()
-    return rows[0].size, {row.number: row.reason for row in rows if row.number is not None}
+    given = {"study": study_id, "rung": step, "rows": _as_rows(numbers)}
+    rows = connection.execute(_at_rung(connection.dialect.name), given).all()
+    return rows[0].size, {row.number: row.reason for row in rows if row.reason is not None}
 
 
 @cache
-def _at_rung(dialect: str) -> Select[Any]:
-    here = Rung.__table__.alias("here")
+def _at_rung(dialect: str) -> Select[Any, Any, int]:
     size = (
-        select(func.count().label("size"))
-        .select_from(here)
-        .where(here.c.study_id == bindparam("study"), here.c.step == bindparam("rung"))
-        .subquery("reached")
+        select(func.count())
+        .select_from(Rung)
+        .where(Rung.study_id == bindparam("study"), Rung.step == bindparam("rung"))
+        .scalar_subquery()
     )
-    stands = (
-        (Rung.study_id == bindparam("study")) & Rung.stop.is_(True) & among(dialect, Rung.number.expression, "numbers")
-    )
-    return select(size.c.size, Rung.number, Rung.reason).join_from(size, Rung, stands, isouter=True).order_by(Rung.step)
+    return _stops(dialect).add_columns(size.label("size"))
 
 
 def stop_behind(
@@ -191,18 +186,23 @@ def stops(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict
     """Return the reason of the stop decision that stands against each of these trials of a study."""
     if not numbers:
         return {}
-    rows = connection.execute(_stops(connection.dialect.name), {"study": study_id, "numbers": pack(numbers)})
-    return {row.number: row.reason for row in rows}
+    rows = connection.execute(_stops(connection.dialect.name), {"study": study_id, "rows": _as_rows(numbers)})
+    return {row.number: row.reason for row in rows if row.reason is not None}
 
 
 @cache
-def _stops(dialect: str) -> Select[int, str | None]:
-    return (
-        select(Rung.number, Rung.reason)
-        .where(
-            Rung.study_id == bindparam("study"),
-            among(dialect, Rung.number.expression, "numbers"),
-            Rung.stop.is_(True),
-        )
-        .order_by(Rung.step)
+def _stops(dialect: str) -> Select[Any, Any]:
+    """Look up the last decision trial by trial: one way through the primary key, whatever the planner's statistics say."""
+    given = rowset(dialect, {"number": Integer()})
+    reason = (
+        select(Rung.reason)
+        .where(Rung.study_id == bindparam("study"), Rung.number == given.c.number, Rung.stop.is_(True))
+        .order_by(Rung.step.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+    return select(given.c.number, reason.label("reason"))
+
+
+def _as_rows(numbers: Sequence[int]) -> str:
+    return pack([{"number": number} for number in numbers])

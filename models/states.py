@@ -49,6 +49,9 @@ STUDY_MOVES: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.FAILED: frozenset(),
 }
 
+# A study in one of these may still change by itself.
+LIVE_STUDY = frozenset({StudyState.RUNNING, StudyState.PAUSED})
+
 FINAL_TRIAL_STATES = frozenset(
     {TrialState.COMPLETED, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED, TrialState.CANCELLED}
 )

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from models import claims, endings, leases, trials
+from models import claims, closings, endings, leases, trials
 from models.claims import Claimed
 from models.endings import Ending, Verdicts
 from models.ids import show_trial
@@ -159,7 +159,7 @@ class Dispatcher:
             return None, []
         reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
         if reservation is None:
-            endings.close_if_spent(connection, study_id, now)
+            closings.close_if_spent(connection, study_id, now)
             return study_id, []
         points = self._points(self._know(connection, reservation.study), reservation.draws)
         return study_id, claims.take(connection, reservation, points, worker=self.worker, now=now)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from models import endings, studies
+from models import closings, studies
 from models.ids import new_study_id, show_study
 from models.ledger import elapsed, lock_study, study_move
 from models.session import Connection, Row
-from models.states import StudyState
+from models.states import LIVE_STUDY, StudyState
 from search.definition import StudyDefinition, parse_study
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
@@ -94,7 +94,7 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         values |= study_move(study, target, now, reason=None)
     if target is StudyState.RUNNING:
         values |= _reopened(study, now)
-    if study.closing == endings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
+    if study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
         values["closing"] = None
     studies.change_study(connection, study, values, now, event=target)
     return _changed(connection, project_id, study.id)
@@ -109,8 +109,8 @@ def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefini
             return StudyState.RUNNING
         if trials > study.budget:
             raise InvalidStudy([Fault("budget.seconds", f"{seconds:g} seconds are spent; raise them too, or set null")])
-    if study.state in endings.LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
-        return StudyState.COMPLETED if endings.has_completed(connection, study.id) else StudyState.FAILED
+    if study.state in LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
+        return StudyState.COMPLETED if closings.has_completed(connection, study.id) else StudyState.FAILED
     return None
 
 
@@ -164,17 +164,17 @@ def resume_study(connection: Connection, project_id: int, text: str, *, now: dat
 def cancel_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
     """End a study for good: nothing is claimed any more, what runs is told to stop. Cancelling twice changes nothing."""
     study = _locked(connection, project_id, text)
-    if study.state not in {StudyState.CANCELLED, *endings.LIVE_STUDY}:
+    if study.state not in {StudyState.CANCELLED, *LIVE_STUDY}:
         raise Conflict(f"the study is {study.state}; only a running or paused study can be cancelled")
     if study.state != StudyState.CANCELLED:
-        endings.cancel_waiting(connection, study, reason="cancelled", now=now, move=StudyState.CANCELLED)
+        closings.cancel_waiting(connection, study, reason="cancelled", now=now, move=StudyState.CANCELLED)
     return _changed(connection, project_id, study.id)
 
 
 def delete_study(connection: Connection, project_id: int, text: str) -> None:
     """Remove a study with all its trials. Raise Conflict while it runs."""
     study = _locked(connection, project_id, text)
-    if study.state in endings.LIVE_STUDY or study.running > 0:
+    if study.state in LIVE_STUDY or study.running > 0:
         raise Conflict(f"study {show_study(study.id)} is still running; cancel it and wait for its trials to stop")
     studies.delete_study(connection, study.id)
 

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
-from models import endings, studies, trials, workers
+from models import closings, endings, studies, trials, workers
 from models.ids import show_study
 from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
@@ -84,7 +84,7 @@ class Reaper:
             batch = list(group)
             lost += self._write(partial(self._take_back, study_id=study_id, dead=batch), study_id) or 0
         for study_id in self._database.read(studies.running_with_seconds):
-            self._write(partial(endings.close_if_spent, study_id=study_id, now=self._clock()), study_id)
+            self._write(partial(closings.close_if_spent, study_id=study_id, now=self._clock()), study_id)
         self._forget()
         waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
         self._nudge(waiting)
