@@ -59,6 +59,17 @@ def describe(server_url: str) -> str:
     return f"PostgreSQL {version[0] if version else '?'} ({', '.join(f'{name} {value}' for name, value in settings)})"
 
 
+def analyze(url: str) -> None:
+    """Let PostgreSQL look at its tables once they hold something, as it would by itself within a minute or two.
+
+    A plan made for an empty table, or for a tiny one, stays in use for as long: foreign keys would be checked by the
+    wrong index, or by none.
+    """
+    if url.startswith("postgresql"):
+        with psycopg.connect(_plain(url), autocommit=True) as connection:
+            connection.execute("ANALYZE")
+
+
 def _start(binaries: Path) -> Server:
     user = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
     groups: list[str | int] | None = None if user is None else []

@@ -79,8 +79,8 @@ def _serve(fleet: Fleet, port: int) -> int:
             fleet.stop()
 
     keeper = threading.Thread(target=keep, name="fleet")
-    keeper.start()
     try:
+        keeper.start()
         # By name, because the API and the workers never import each other.
         uvicorn.run(
             "api.app:create_app", factory=True, host="127.0.0.1", port=port, log_level="warning", access_log=False

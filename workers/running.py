@@ -106,7 +106,7 @@ class Run:
         if outcome == "diverged":
             return Result(self.claim, TrialState.DIVERGED, reason=reason)
         if outcome == "failed":
-            failure = _FAILURES.get(reason, Failure.USER_ERROR)
+            failure = _FAILURES.get(reason or "", Failure.USER_ERROR)
             said = None if reason == failure.value else reason
             return Result(self.claim, TrialState.FAILED, failure=failure, reason=said, error=error)
         return self.stopped()

@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
 
 from models.session import Database
 from settings import Settings
@@ -17,6 +17,9 @@ from workers.tether import die_with_parent
 settings = Settings()
 app = make_app(settings.broker_url)
 _supervisors: list[Supervisor] = []
+# How the main process asks a child to give back its trial. A child without a handler ignores it, and the pool, which
+# takes SIGTERM and most others for itself, leaves it alone.
+_GIVE_BACK = signal.SIGURG
 
 
 @app.task(name=LOOK, ignore_result=True)
@@ -40,8 +43,10 @@ def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         Database(settings.database_url, pool_size=3), habits, nudge=lambda queue: doorbell.nudge([queue])
     )
     _supervisors.append(supervisor)
-    # The main process tells us to stop through this signal: what runs is given back, not finished.
-    signal.signal(signal.SIGTERM, lambda *_: supervisor.ask_to_stop())
+    # The main process tells us to stop: what runs is given back, not finished. A SIGTERM to the whole group is for the
+    # main process alone; the pool's own handler would exit from the middle of a trial.
+    signal.signal(_GIVE_BACK, lambda *_: supervisor.ask_to_stop())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     supervisor.start()
 
 
@@ -51,10 +56,16 @@ def _end(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         supervisor.close()
 
 
+@worker_ready.connect
+def _quit_at_once(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
+    """Celery's cold shutdown would wait for children to heed a SIGTERM, which they do not: quitting is dying."""
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 @worker_shutting_down.connect
 def _pass_on(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
     """A warm shutdown waits for tasks to end, and a turn may last for hours: so ask each child to give back its trial."""
     for child in active_children():
         if child.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGTERM)
+                os.kill(child.pid, _GIVE_BACK)

@@ -27,4 +27,6 @@ def tethered(*command: str) -> list[str]:
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
+    # What the parent ignores would stay ignored after the exec.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606  this is what the program is for

@@ -16,7 +16,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.batch_alter_table("rung", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_rung_study_id_step_score"))
+        batch_op.drop_index(batch_op.f("ix_rung_step_study_id_score"))
 
     op.drop_table("rung")
     op.drop_table("measurement")
@@ -238,4 +238,4 @@ def _measurements() -> None:
         sa.PrimaryKeyConstraint("study_id", "number", "step", name=op.f("pk_rung")),
     )
     with op.batch_alter_table("rung", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_rung_study_id_step_score"), ["study_id", "step", "score"], unique=False)
+        batch_op.create_index(batch_op.f("ix_rung_step_study_id_score"), ["step", "study_id", "score"], unique=False)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 
+from optim import catalog
 from search import objectives
 from training import loop, recipes
 from training.data import DATA, load
@@ -171,7 +172,7 @@ def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
         batch_size=8,
         epochs=2,
     )
-    assert plan_of({}, {}).optimizer == "sgd"
+    assert plan_of({}, {}).optimizer == catalog.DEFAULT_OPTIMIZER
     assert plan_of({}, {"schedule": "cosine", "decay_final": 0.5}).schedule_options == {"decay_final": 0.5}
 
 
@@ -184,11 +185,11 @@ def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
         ({"network": {"kind": "rnn"}}, {}, "unknown network kind 'rnn'"),
         ({"epochs": 0}, {}, r"objective.epochs must be a whole number in \[1, 10000\], got 0"),
         ({"device": "tpu"}, {}, "unknown device 'tpu'; valid: cpu, gpu"),
-        ({"colour": 1}, {}, "colour: not of sgd and constant; valid: batch_size, lr, optimizer"),
-        ({}, {"momentum": 0.9}, "momentum: not of sgd and constant"),
+        ({"colour": 1, "optimizer": "sgd"}, {}, "colour: not of sgd and constant; valid: batch_size, lr, optimizer"),
+        ({}, {"optimizer": "sgd", "momentum": 0.9}, "momentum: not of sgd and constant"),
         ({}, {"optimizer": "adagard"}, "unknown optimizer 'adagard'; valid: sgd"),
         ({}, {"schedule": "none"}, "unknown schedule 'none'; valid: constant"),
-        ({}, {"lr": -1.0}, r"sgd: lr: must be in \[0, 1e\+06\], got -1.0"),
+        ({}, {"optimizer": "sgd", "lr": -1.0}, r"sgd: lr: must be in \[0, 1e\+06\], got -1.0"),
         ({}, {"warmup": 1.0}, r"warmup: must be in \[0, 1\), got 1.0"),
         ({}, {"batch_size": 0}, r"batch_size: must be in \[1, "),
     ],

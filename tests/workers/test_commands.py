@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,9 +16,9 @@ from workers.fleet import Fleet
 
 
 class Watched(Fleet):
-    """A fleet without members that notes its end; `mend` does what it was given."""
+    """A fleet without members; each kind counts how often one of it was stopped."""
 
-    stopped = 0
+    stopped: ClassVar[int]
 
     def __init__(self, *_: object) -> None:
         super().__init__([])
@@ -53,6 +53,8 @@ def test_a_worker_refuses_a_broker_it_does_not_know(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_ends_its_fleet_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     class Told(Watched):
+        stopped = 0
+
         def mend(self) -> None:
             os.kill(os.getpid(), number)
 
@@ -67,11 +69,16 @@ def test_a_worker_ends_its_fleet_when_it_is_told_to(monkeypatch: pytest.MonkeyPa
 @pytest.mark.timeout(20)
 def test_a_signal_inside_the_wait_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it waits with: the handler runs while the interrupted thread holds that one's lock."""
+
+    class Quiet(Watched):
+        stopped = 0
+
     monkeypatch.setattr("time.sleep", _interrupted(time.sleep))
     monkeypatch.setattr("threading.Condition.wait", _interrupted(threading.Condition.wait))
-    monkeypatch.setattr("workers.__main__.Fleet", Watched)
+    monkeypatch.setattr("workers.__main__.Fleet", Quiet)
     monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
     assert worker.main(["--queue", "cpu"]) == 0
+    assert Quiet.stopped == 1
 
 
 def _interrupted(wait: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +97,7 @@ def test_a_service_without_its_fleet_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str
 ) -> None:
     class Broken(Watched):
-        pass
+        stopped = 0
 
     def fail(_: Fleet) -> None:
         raise RuntimeError("no more")

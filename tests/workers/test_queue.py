@@ -65,7 +65,7 @@ def test_rabbitmq_carries_nudges_too() -> None:
     app, queue = make_app(_rabbitmq_or_memory()), f"nudges-{uuid.uuid4().hex}"
     with app.connection_for_write() as connection:
         connection.connect()
-        channel = connection.channel()
+        channel: Any = connection.channel()
         try:
             for _ in range(2):  # the second finds the first one waiting
                 doorbell = Doorbell(app)
@@ -74,7 +74,7 @@ def test_rabbitmq_carries_nudges_too() -> None:
             assert channel.queue_declare(queue, passive=True).message_count == 1
             message = channel.basic_get(queue, no_ack=True)
             assert message.headers["task"] == LOOK
-            assert message.payload[:2] == [[], {}]
+            assert json.loads(message.body)[:2] == [[], {}]
         finally:
             channel.queue_delete(queue)
 

@@ -175,8 +175,9 @@ def test_a_trainer_that_died_while_idle_is_replaced(
 def test_asking_to_stop_waits_for_no_lock(supervisor: Supervisor) -> None:
     """A signal handler runs inside the very `wait` that it interrupted, which may hold the event's lock."""
     asked = threading.Thread(target=supervisor.ask_to_stop, daemon=True)
-    with supervisor._stopping._cond:
+    event: Any = supervisor._stopping
+    with event._cond:
         asked.start()
         asked.join(5)
         assert not asked.is_alive()
-    assert supervisor._stopping.wait(5)
+    assert event.wait(5)

@@ -1,6 +1,7 @@
 """A tethered command is the command itself, and does not start for a parent that is gone."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,19 @@ def test_the_command_takes_the_place_of_the_tether() -> None:
     said, _ = shell.communicate(timeout=20)
     assert said.split() == [str(shell.pid), str(os.getpid())]
     assert shell.returncode == 7
+
+
+def test_a_signal_that_we_ignore_ends_the_command_all_the_same() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        sleeper = subprocess.Popen(tethered("sh", "-c", "echo here; exec sleep 60"), cwd=ROOT, stdout=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert sleeper.stdout is not None
+    assert sleeper.stdout.readline() == b"here\n"
+    sleeper.terminate()
+    sleeper.communicate(timeout=20)
+    assert sleeper.returncode == -signal.SIGTERM
 
 
 def test_nothing_starts_for_a_parent_that_is_gone() -> None:
