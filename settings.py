@@ -3,10 +3,16 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _SQLITE = "sqlite:///"
+_DATABASES = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
 # A lease must outlive a lost heartbeat and a late one.
 _BEATS_IN_A_LEASE = 3
 
@@ -31,7 +37,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _place(cls, url: str) -> str:
-        """Fix where a SQLite file lies: the programs of one service need not share a working directory."""
+        """Settle which driver is meant, and where a SQLite file lies: relative to where the program was started."""
+        scheme, _, rest = url.partition("://")
+        if scheme not in _DATABASES:
+            raise ValueError(f"the database's URL must begin with one of {', '.join(f'{s}://' for s in _DATABASES)}")
+        url = f"{_DATABASES[scheme]}://{rest}"
         if not url.startswith(_SQLITE) or url.removeprefix(_SQLITE) in {"", ":memory:"}:
             return url
         return f"{_SQLITE}{Path(url.removeprefix(_SQLITE)).resolve()}"
@@ -51,3 +61,15 @@ class Settings(BaseSettings):
                 f"TUNEUP_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}): else living workers are taken for dead"
             )
         return self
+
+
+def load() -> Settings:
+    """Read the settings. Raise ValueError that says of each bad variable what is wrong, in a line."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"TUNEUP_{str(fault['loc'][0]).upper()}: {fault['msg']}" if fault["loc"] else fault["msg"]
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise ValueError("; ".join(text.replace("Value error, ", "") for text in faults)) from None

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.app import create_app
-from migrations.upgrade import is_current
-from models.session import Database, Unavailable
-from settings import Settings
+from migrations.upgrade import database_fault
+from settings import load
+from workers.queue import split_broker
+
+log = logging.getLogger("tuneup.api")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,25 +32,16 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def database_fault(url: str) -> str | None:
-    """Say what keeps the service from starting over this database; None if nothing does."""
-    database = Database(url)
-    try:
-        current = database.read(is_current)
-    except Unavailable as error:
-        return str(error)
-    finally:
-        database.dispose()
-    return None if current else "the database is empty or at another revision; run `tuneup migrate`"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C. Refuse to be reachable from outside without a key."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    # Alembic speaks at every look at the revision, and /readyz looks often.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = parser().parse_args(arguments)
-    settings = Settings()
+    try:
+        settings = load()
+        split_broker(settings.broker_url)
+    except ValueError as error:
+        sys.stderr.write(f"tuneup api: {error}\n")
+        return 2
     key = settings.api_key.get_secret_value() if settings.api_key is not None else ""
     if not key and not is_loopback(given.host):
         sys.stderr.write(
@@ -60,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if fault is not None:
         sys.stderr.write(f"tuneup api: {fault}\n")
         return 1
+    log.info("tuneup API on http://%s:%d", given.host, given.port)
     uvicorn.run(create_app(settings), host=given.host, port=given.port, log_level="warning", access_log=False)
     return 0
 

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     made = argparse.ArgumentParser(prog="tuneup serve", description="Run the whole service on this machine.")
     made.add_argument("--port", type=int, default=8000)
-    made.add_argument("--data", type=Path, default=Path(".tuneup"), help="folder of the database")
+    made.add_argument("--data", type=Path, default=Path(".tuneup"), help="folder of the database (.tuneup)")
     made.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="how many trials at a time")
     return made
 
@@ -36,8 +36,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; then everything ends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    # Alembic speaks at every look at the revision, and /readyz looks often.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = parser().parse_args(arguments)
     if given.workers < 0:
         sys.stderr.write("tuneup serve: --workers must not be negative\n")
@@ -54,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(TUNEUP_DATABASE_URL=database_url, TUNEUP_BROKER_URL=broker_url)
         upgrade(database_url)
         hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu"}
+        log.info("tuneup on http://127.0.0.1:%d, data in %s, workers: %d", given.port, given.data, given.workers)
         workers = [worker_member(f"cpu{number}", queue="cpu", environment=hidden) for number in range(given.workers)]
         return _serve(Fleet([*servers, *workers]), given.port)
     finally:

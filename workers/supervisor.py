@@ -90,26 +90,30 @@ class Supervisor:
     def turn(self) -> int:
         """Run trials while there are any; return how many. A second caller waits for its own turn.
 
-        Nothing is claimed before a trainer is ready: where none can start, the trials stay with other hosts.
+        Nothing is claimed before a trainer is ready: where none can start, the trials stay with other hosts. A turn also
+        ends with a trial that this host was to blame for, lest a broken device spoil one after the other.
         """
         done = 0
         with self._turn:
-            while (trainer := self._ready_trainer()) is not None:
+            sound = True
+            while sound and (trainer := self._ready_trainer()) is not None:
                 claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1)
                 if not claimed:
                     break
                 self._nudge(self.habits.queue)
                 for claim in claimed:
-                    self._run(claim, trainer)
+                    sound = self._run(claim, trainer)
                     done += 1
         return done
 
-    def _run(self, claim: Claim, trainer: Trainer) -> None:
+    def _run(self, claim: Claim, trainer: Trainer) -> bool:
+        """Run a trial to its end; return False when this host was what failed."""
         self._held[claim.token] = claim
         try:
             result = self._follow(claim, trainer)
             if result is not None:
                 self._finish(result)
+            return result is None or result.failure is not Failure.INFRASTRUCTURE
         finally:
             self._held.pop(claim.token, None)
             self._asked.pop(claim.token, None)

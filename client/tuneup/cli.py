@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from tuneup import server
 from tuneup.client import Client
+from tuneup.definition import read_definition
 from tuneup.durations import parse_duration
 from tuneup.errors import BadStudy, TimedOut, TuneupError, UnreadableStudy
 from tuneup.output import (
@@ -30,6 +31,7 @@ from tuneup.output import (
     study_row,
     trial_row,
 )
+from tuneup.queues import unserved
 from tuneup.shapes import TRIAL_STATES
 from tuneup.watch import BAD_STUDY, ERROR, INTERRUPTED, TIME_SPENT, Handover, hand_over, watch
 
@@ -76,8 +78,8 @@ Url = Annotated[str | None, typer.Option(help="Address of the service (TUNEUP_UR
 Key = Annotated[str | None, typer.Option("--api-key", help="Key of the service; better set as TUNEUP_API_KEY.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Show at most this many.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes.")]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")]
+# The server's programs hold these defaults; here they are only shown.
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="8000")]
 
 app = typer.Typer(
     cls=Commands,
@@ -118,10 +120,12 @@ def run(
     ends = None if timeout is None else time.monotonic() + timeout
     wanted = Handover(as_json=as_json, output=output, picture=picture)
     wanted.require_writable()
+    definition = read_definition(study)
     with Client(url, api_key=api_key) as client:
-        created = client.create_study(study)
+        wanted.remove_old_output()
+        created = client.create_study(definition)
         say(f"study {created.id} ({created.name}) on {client.url}")
-        code = watch(created, ends=ends)
+        code = watch(created, client=client, ends=ends)
         if code != INTERRUPTED:
             handed = hand_over(created, wanted=wanted)
             code = code or handed
@@ -133,10 +137,13 @@ def status(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_k
     """Show how far a study is."""
     with Client(url, api_key=api_key) as client:
         study = client.get_study(study_id)
+        notice = unserved(client, study) if study.state == "running" and not as_json else None
     if as_json:
         print_json(study.data)
     else:
         print_study(study.data)
+    if notice is not None:
+        say(notice)
 
 
 @app.command()
@@ -192,8 +199,10 @@ def studies(*, limit: Limit = None, as_json: AsJson = False, url: Url = None, ap
 def serve(
     *,
     port: Port = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the database and the logs.")] = None,
-    workers: Workers = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the database and the logs.", show_default=".tuneup")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of worker processes.", show_default="number of cores")
+    ] = None,
 ) -> None:
     """Run everything on this machine: API, database, broker and workers, on loopback and without keys."""
     server.start("serve", port=port, data=data, workers=workers)
@@ -202,7 +211,9 @@ def serve(
 @app.command()
 def api(
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback only with a key.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback only with a key.", show_default="127.0.0.1")
+    ] = None,
     port: Port = None,
 ) -> None:
     """Run the API server; its database and broker are named by the environment."""
@@ -213,9 +224,14 @@ def api(
 @app.command()
 def worker(
     *,
-    queue: Annotated[Queue | None, typer.Option(help="The queue whose trials to run.")] = None,
-    workers: Workers = None,
-    gpus: Annotated[str | None, typer.Option(metavar="all|0,1,...", help="GPUs to use, one process for each.")] = None,
+    queue: Annotated[Queue | None, typer.Option(help="The queue whose trials to run.", show_default="cpu")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of worker processes, on the cpu queue.", show_default="WDEF")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="all|0,1,...", help="GPUs to use, one process for each.", show_default="all"),
+    ] = None,
 ) -> None:
     """Run workers that train trials of a queue."""
     server.start("worker", queue=queue, workers=workers, gpus=gpus)

@@ -10,7 +10,7 @@ import httpx2
 from tuneup import environment
 from tuneup.definition import Definition, read_definition
 from tuneup.problems import CREATION_KINDS, json_object
-from tuneup.shapes import StudyData
+from tuneup.shapes import StudyData, WorkerData
 from tuneup.study import PAGE_SIZE, Study, study_path
 from tuneup.wire import RETRIES, Wire
 
@@ -76,3 +76,7 @@ class Client:
         """Yield the service's studies, page after page."""
         params = {"limit": str(PAGE_SIZE)} | ({"state": state} if state else {})
         return (Study(self._wire, cast("StudyData", item)) for item in self._wire.pages("/studies", params=params))
+
+    def workers(self, *, deadline: float | None = None) -> list[WorkerData]:
+        """Return the workers that gave a sign of life lately; `deadline` (time.monotonic) ends the retries early."""
+        return cast("list[WorkerData]", self._wire.get("/workers", deadline=deadline).get("data", []))

@@ -14,6 +14,8 @@ TuneupError
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SHOWN_FAULTS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -27,7 +29,18 @@ class Fault:
 
 
 class TuneupError(Exception):
-    """Base of every error the client raises on purpose."""
+    """Base of every error the client raises on purpose; its text is `lines`."""
+
+    faults: tuple[Fault, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return the message, then the faults, each on a line of its own: the first SHOWN_FAULTS, and how many more."""
+        rest = len(self.faults) - SHOWN_FAULTS
+        more = [f"  and {rest} more"] if rest > 0 else []
+        return [super().__str__(), *(f"  {fault}" for fault in self.faults[:SHOWN_FAULTS]), *more]
 
 
 class ApiError(TuneupError):

@@ -18,6 +18,15 @@ def require_writable(path: Path) -> None:
         raise TuneupError(f"cannot write {path}: the folder {folder} is not writable")
 
 
+def remove(path: Path) -> None:
+    """Remove a file where there is one; what is no file (a device) stays. Raises TuneupError."""
+    try:
+        if path.is_file():
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TuneupError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part: write beside it, sync, rename."""
     try:

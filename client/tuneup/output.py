@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -30,9 +31,12 @@ def printable(value: object) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def say(message: str) -> None:
-    """Print a line for people to standard error; standard output is for results alone."""
-    console(stderr=True).print(Text(printable(message)))
+def say(message: str, *, screen: Console | None = None) -> None:
+    """Print a line for people to standard error; standard output is for results alone.
+
+    `screen` is the console of a live bar, which has to make room for the line.
+    """
+    (screen or console(stderr=True)).print(Text(printable(message)))
 
 
 def print_json(value: object) -> None:
@@ -42,9 +46,9 @@ def print_json(value: object) -> None:
 
 def print_error(error: TuneupError) -> None:
     """Print an error, and each of its faults on a line of its own with its path."""
-    say(f"error: {error}")
-    for fault in getattr(error, "faults", ()):
-        say(f"  {fault}")
+    message, *faults = error.lines()
+    for line in (f"error: {message}", *faults):
+        say(line)
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -90,15 +94,35 @@ def best_so_far(study: StudyData) -> str:
     return f"best {metric_name(study)} {number(best['value'])} (trial {best['number']})" if best else "no result yet"
 
 
+def done(study: StudyData) -> str:
+    """Write the trials that ended, of how many: `12/40`, or `12` without a budget of trials."""
+    progress = study["progress"]
+    return str(progress["finished"]) + ("" if progress["budget"] is None else f"/{progress['budget']}")
+
+
+def short_summary(study: StudyData) -> str:
+    """Write how far a study is in few columns: `12/40, best 0.08`."""
+    state = "" if study["state"] == "running" else f"{study['state']} "
+    return f"{state}{done(study)}" + (f", best {number(study['best']['value'])}" if study["best"] else "")
+
+
 def summary(study: StudyData) -> str:
     """Write how far a study is, on one line: `12/40 finished, 3 running, 15 allocated, best val_loss 0.08 (trial 7)`."""
     progress = study["progress"]
-    budget = "" if progress["budget"] is None else f"/{progress['budget']}"
     state = "" if study["state"] == "running" else f"{study['state']}, "
     return (
-        f"{state}{progress['finished']}{budget} finished, {progress['running']} running, "
+        f"{state}{done(study)} finished, {progress['running']} running, "
         f"{progress['allocated']} allocated, {best_so_far(study)}"
     )
+
+
+def elapsed(study: StudyData, *, now: datetime) -> str:
+    """Write the time from a study's first claim to its end, or to `now`; empty before the first claim."""
+    if study["started_at"] is None:
+        return ""
+    end = now if study["finished_at"] is None else datetime.fromisoformat(study["finished_at"])
+    # The clocks of this machine and of the service may differ.
+    return format_duration(max(0.0, (end - datetime.fromisoformat(study["started_at"])).total_seconds()))
 
 
 def print_study(study: StudyData) -> None:
@@ -109,9 +133,11 @@ def print_study(study: StudyData) -> None:
         ("name", study["name"]),
         ("state", study["state"]),
         ("reason", study["reason"] or ""),
+        ("queue", study["queue"]),
         ("progress", summary(study)),
         ("trials", counts),
-        ("time", format_duration(study["seconds"] or 0.0)),
+        ("elapsed", elapsed(study, now=datetime.now(UTC))),
+        ("time limit", "" if study["seconds"] is None else format_duration(study["seconds"])),
         ("created", study["created_at"]),
     ]
     print_pairs((name, value) for name, value in facts if value)
@@ -137,13 +163,11 @@ def trial_row(trial: TrialData) -> tuple[str, ...]:
 
 
 def study_row(study: StudyData) -> tuple[str, ...]:
-    progress = study["progress"]
-    budget = "" if progress["budget"] is None else f"/{progress['budget']}"
     return (
         study["id"],
         study["name"],
         study["state"],
-        f"{progress['finished']}{budget}",
+        done(study),
         best_so_far(study) if study["best"] else "",
         study["created_at"],
     )

@@ -28,7 +28,7 @@ class BestSoFar(TypedDict):
 
 
 class StudyData(TypedDict):
-    """A study. `seconds` counts from its first claim, without pauses; times are RFC 3339 text."""
+    """A study. `seconds` is its budget of time, null while it has none; times are RFC 3339 text."""
 
     id: str
     name: str
@@ -41,12 +41,24 @@ class StudyData(TypedDict):
     progress: ProgressData
     counts: dict[str, int]
     parallelism: int | None
-    seconds: float
+    seconds: float | None
     seq: int
     best: BestSoFar | None
     created_at: str
     started_at: str | None
     finished_at: str | None
+
+
+class WorkerData(TypedDict):
+    """A worker that gave a sign of life lately."""
+
+    id: str
+    host: str
+    queue: str
+    device: str | None
+    capacity: int
+    started_at: str
+    seen_at: str
 
 
 class TrialData(TypedDict):

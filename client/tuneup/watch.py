@@ -5,10 +5,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneup.client import Client
 from tuneup.errors import NotFound, TimedOut
-from tuneup.files import require_writable, write_atomically
-from tuneup.output import print_best, print_json, say, summary
+from tuneup.files import remove, require_writable, write_atomically
+from tuneup.output import console, print_best, print_json, say, summary
 from tuneup.progress import showing
+from tuneup.queues import Idle, unserved
 from tuneup.shapes import BestData
 from tuneup.study import Study
 
@@ -29,16 +31,29 @@ class Handover:
             if path is not None:
                 require_writable(path)
 
+    def remove_old_output(self) -> None:
+        """Remove the result of an earlier run, which must not pass for this one's; raises TuneupError."""
+        if self.output is not None:
+            remove(self.output)
 
-def watch(study: Study, *, ends: float | None) -> int:
+
+def watch(study: Study, *, client: Client, ends: float | None) -> int:
     """Wait for the study, showing its progress, until it ends or `ends` (time.monotonic) comes. Returns the exit code.
 
-    Ctrl-C and the end of the time leave the study running, and say how to look at it again.
+    Ctrl-C and the end of the time leave the study running, and say how to look at it again. Where nothing happens for a
+    while because the study's queue has no worker, that is said once.
     """
+    screen, idle = console(stderr=True), Idle()
     timeout = None if ends is None else max(0.0, ends - time.monotonic())
     try:
-        with showing(study.name) as show:
-            study.wait(timeout=timeout, on_progress=show)
+        with showing(study.name, screen=screen) as show:
+
+            def look(seen: Study) -> None:
+                show(seen)
+                if idle.too_long(seen, now=time.monotonic()) and (notice := unserved(client, seen)):
+                    say(notice, screen=screen)
+
+            study.wait(timeout=timeout, on_progress=look)
     except KeyboardInterrupt:
         say(f"study {study.id} goes on running; {_look_again(study)}")
         return INTERRUPTED

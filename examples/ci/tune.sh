@@ -10,6 +10,8 @@ set -u
 study=${1:-study.yaml}
 limit=${TUNE_TIMEOUT:-30m}
 
+# An old result must not be taken for this one's, whatever ends this script.
+rm -f tuned.json
 tuneup run "$study" --json --timeout "$limit" --output tuned.json >answer.json
 code=$?
 

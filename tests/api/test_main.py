@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from api import __main__ as command
-from migrations.upgrade import upgrade
+from migrations.upgrade import database_fault, upgrade
 from models.session import Unavailable
 from search.examples import EXAMPLE_STUDIES
 from settings import Settings
@@ -77,7 +77,7 @@ def test_when_it_serves(
 ) -> None:
     served: list[str] = []
     secret = SecretStr(key) if key is not None else None
-    monkeypatch.setattr(command, "Settings", lambda: Settings(database_url="sqlite://", api_key=secret))
+    monkeypatch.setattr(command, "load", lambda: Settings(database_url="sqlite://", api_key=secret))
     monkeypatch.setattr(command, "database_fault", lambda _: None)
     monkeypatch.setattr("uvicorn.run", lambda _, *, host, **__: served.append(host))
     status = command.main(["--host", host])
@@ -89,7 +89,7 @@ def test_it_says_what_an_empty_database_wants(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served: list[object] = []
-    monkeypatch.setattr(command, "Settings", lambda: Settings(database_url=database_url, api_key=None))
+    monkeypatch.setattr(command, "load", lambda: Settings(database_url=database_url, api_key=None))
     monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
     assert (command.main([]), served) == (1, [])
     assert "tuneup migrate" in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_it_says_what_an_empty_database_wants(
 
 def test_it_says_when_the_database_is_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.session.Database.read", _away)
-    assert command.database_fault(sqlite_url) == "nobody answers"
+    assert database_fault(sqlite_url) == "nobody answers"
 
 
 def _away(*_: object) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from settings import Settings
+from settings import Settings, load
 
 
 def test_a_sqlite_file_lies_in_one_place_for_every_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +31,16 @@ def test_a_lease_outlives_lost_heartbeats(monkeypatch: pytest.MonkeyPatch) -> No
         Settings()
     monkeypatch.setenv("TUNEUP_HEARTBEAT_SECONDS", "1")
     assert Settings().lease_seconds == 5
+
+
+def test_databases_go_by_the_names_that_hosts_give_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEUP_DATABASE_URL", "postgres://somebody@somewhere/tuneup")
+    assert load().database_url == "postgresql+psycopg://somebody@somewhere/tuneup"
+
+
+@pytest.mark.parametrize(("name", "value"), [("TUNEUP_DATABASE_URL", "mysql://x"), ("TUNEUP_LEASE_SECONDS", "never")])
+def test_a_bad_setting_is_said_in_a_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=name) as caught:
+        load()
+    assert "\n" not in str(caught.value)

@@ -5,14 +5,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from workers import __main__ as worker
 from workers import embedded
-from workers.fleet import Fleet
+from workers.fleet import Fleet, Member
 
 
 class Watched(Fleet):
@@ -49,6 +50,14 @@ def test_a_worker_refuses_a_broker_it_does_not_know(
     assert "secret" not in said
 
 
+def test_a_worker_says_what_an_empty_database_wants(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sqlite_url: str
+) -> None:
+    monkeypatch.setenv("TUNEUP_DATABASE_URL", sqlite_url)
+    assert worker.main(["--queue", "cpu"]) == 1
+    assert "tuneup migrate" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_ends_its_fleet_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
@@ -61,6 +70,7 @@ def test_a_worker_ends_its_fleet_when_it_is_told_to(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("workers.__main__.Fleet", Told)
     monkeypatch.setattr("workers.__main__.LOOK_SECONDS", 0.01)
     monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
+    monkeypatch.setattr("workers.__main__.database_fault", lambda _: None)
     assert worker.main(["--queue", "cpu"]) == 0
     assert Told.stopped == 1
 
@@ -77,6 +87,7 @@ def test_a_signal_inside_the_wait_ends_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("threading.Condition.wait", _interrupted(threading.Condition.wait))
     monkeypatch.setattr("workers.__main__.Fleet", Quiet)
     monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
+    monkeypatch.setattr("workers.__main__.database_fault", lambda _: None)
     assert worker.main(["--queue", "cpu"]) == 0
     assert Quiet.stopped == 1
 
@@ -111,3 +122,28 @@ def test_a_service_without_its_fleet_ends(
     assert Broken.stopped == 1
     assert "can no longer be kept running" in caplog.text
     assert "no more" in caplog.text
+
+
+@pytest.mark.usefixtures("handlers")
+def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Told(Watched):
+        stopped = 0
+        given: ClassVar[list[Member]] = []
+
+        def __init__(self, members: Sequence[Member] = ()) -> None:
+            super().__init__()
+            Told.given = list(members)
+
+        def mend(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
+    monkeypatch.delenv("TUNEUP_DATABASE_URL", raising=False)
+    monkeypatch.setattr("workers.__main__.database_fault", lambda _: None)
+    monkeypatch.setattr("workers.__main__.Fleet", Told)
+    monkeypatch.setattr("workers.__main__.LOOK_SECONDS", 0.01)
+    assert worker.main(["--queue", "cpu"]) == 0
+    assert [member.environment["TUNEUP_DATABASE_URL"] for member in Told.given] == [
+        f"sqlite:///{tmp_path.resolve() / 'tuneup.db'}"
+    ]

@@ -79,7 +79,7 @@ def test_no_nvidia_smi_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_gpu_worker_sees_one_device_as_nvidia_smi_counts(nvidia_smi: Install) -> None:
     nvidia_smi('printf "0\\n1\\n"')
-    made = members("gpu", 9, "all")
+    made = members("gpu", None, "all")
     assert [member.name for member in made] == ["gpu0", "gpu1"]
     assert made[1].environment == {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -90,7 +90,13 @@ def test_a_gpu_worker_sees_one_device_as_nvidia_smi_counts(nvidia_smi: Install) 
 
 
 def test_a_cpu_worker_sees_no_device() -> None:
-    (member,) = members("cpu", 1, "all")
+    (member,) = members("cpu", None, None)
     assert member.environment["CUDA_VISIBLE_DEVICES"] == ""
     with pytest.raises(ValueError, match="at least 1"):
-        members("cpu", 0, "all")
+        members("cpu", 0, None)
+
+
+@pytest.mark.parametrize(("queue", "workers", "gpus"), [("cpu", None, "all"), ("gpu", 2, "0")])
+def test_an_option_of_the_other_queue_is_refused(queue: str, workers: int | None, gpus: str | None) -> None:
+    with pytest.raises(ValueError, match="is for --queue"):
+        members(queue, workers, gpus)
