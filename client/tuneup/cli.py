@@ -120,6 +120,8 @@ def run(
     ends = None if timeout is None else time.monotonic() + timeout
     wanted = Handover(as_json=as_json, output=output, picture=picture)
     wanted.require_writable()
+    if output is not None and output.resolve() == study.resolve():
+        raise typer.BadParameter(f"--output {output} is the study file itself")
     definition = read_definition(study)
     with Client(url, api_key=api_key) as client:
         wanted.remove_old_output()
@@ -199,7 +201,9 @@ def studies(*, limit: Limit = None, as_json: AsJson = False, url: Url = None, ap
 def serve(
     *,
     port: Port = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the database and the logs.", show_default=".tuneup")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the database and the logs.", show_default=".tuneup")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of worker processes.", show_default="number of cores")
     ] = None,
@@ -212,7 +216,8 @@ def serve(
 def api(
     *,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; beyond loopback only with a key.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(help="Address to listen on; beyond loopback only with a key.", show_default="127.0.0.1"),
     ] = None,
     port: Port = None,
 ) -> None:
@@ -226,7 +231,7 @@ def worker(
     *,
     queue: Annotated[Queue | None, typer.Option(help="The queue whose trials to run.", show_default="cpu")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of worker processes, on the cpu queue.", show_default="WDEF")
+        int | None, typer.Option(min=1, help="Number of worker processes, on the cpu queue.", show_default="1")
     ] = None,
     gpus: Annotated[
         str | None,

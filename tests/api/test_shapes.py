@@ -80,6 +80,8 @@ def test_a_trial_from_its_claim_to_the_best(stage: Stage) -> None:
     assert MOMENT.fullmatch(trial["started_at"])
     assert MOMENT.fullmatch(trial["finished_at"])
     assert stage.get(f"/trials/{running['id']}/measurements") == {"data": [{"step": 1, "values": values}], "next": None}
+    assert [attempt["state"] for attempt in trial.pop("attempts")] == ["ended"]
+    assert trial.keys() == TRIAL
     best = stage.get(f"/studies/{made['id']}/best")
     assert best == {"trial": trial, "params": trial["params"], "values": values}
 

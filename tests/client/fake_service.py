@@ -69,6 +69,7 @@ class FakeService:
         self.step = 1_000_000
         self.ending = "completed"
         self.page_size = 3
+        self.queues = ["cpu"]
         self.looked = threading.Event()
 
     def of(self, method: str) -> list[Request]:
@@ -80,6 +81,8 @@ class FakeService:
         path = request.path.removeprefix("/v1")
         if path == "/studies":
             return self._create(request) if request.method == "POST" else self._page([*self.studies.values()], request)
+        if path == "/workers":
+            return Answer(200, {"data": [{"id": f"host-{queue}", "queue": queue} for queue in self.queues]})
         study_id, _, verb = path.removeprefix("/studies/").replace(":", "/:").partition("/")
         study = self.studies.get(study_id)
         if study is None:
@@ -153,13 +156,13 @@ def study_json(study_id: str, definition: dict[str, Any]) -> dict[str, Any]:
         "state": "running",
         "reason": None,
         "labels": {},
-        "queue": "cpu",
+        "queue": definition.get("objective", {}).get("device", "cpu"),
         "definition": {"metrics": [{"name": "val_loss", "goal": "minimize"}], **definition},
         "seed": 1,
         "progress": {"allocated": 0, "finished": 0, "running": 0, "budget": budget},
         "counts": {"completed": 0},
         "parallelism": None,
-        "seconds": 61.0,
+        "seconds": None,
         "seq": 1,
         "best": None,
         "created_at": NOW,

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tuneup.study import Study
 
 pytestmark = pytest.mark.usefixtures("url")
 EVIL = "[bold red]x[/] :smile: \x1b[31m\x07"
+UNSERVED = "no live worker serves queue gpu; start one with `tuneup worker --queue gpu`"
 EVIL_SHOWN = "[bold red]x[/] :smile: \\x1b[31m\\x07"
 
 
@@ -64,6 +66,23 @@ def test_run_writes_the_files_that_are_wanted(study_file: Path, service: FakeSer
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.svg", "study.yaml", "tuned.json"]
 
 
+@pytest.mark.parametrize(("content", "left"), [("name: [", True), ("name: x", False)])
+def test_an_old_result_goes_before_the_study_is_created(
+    study_file: Path, tmp_path: Path, content: str, *, left: bool
+) -> None:
+    output = tmp_path / "tuned.json"
+    output.write_text("old")
+    study_file.write_text(content)
+    assert tuneup("run", study_file, "--output", output).exit_code == 2
+    assert output.exists() == left
+
+
+def test_the_study_file_is_never_taken_for_an_old_result(study_file: Path, service: FakeService) -> None:
+    assert tuneup("run", study_file, "--output", study_file).exit_code == 2
+    assert study_file.exists()
+    assert not service.requests
+
+
 def test_a_file_that_cannot_be_written_is_noticed_before_the_study(
     study_file: Path, service: FakeService, tmp_path: Path
 ) -> None:
@@ -86,6 +105,7 @@ def test_a_bad_study_ends_with_2_and_names_each_fault(study_file: Path, service:
     study_file.write_text("name: x")
     result = tuneup("run", study_file, "--json")
     assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("is missing") == 2
     assert result.stderr.splitlines()[-2:] == ["  objective: is missing", "  space: is missing"]
     assert not service.studies
 
@@ -181,7 +201,7 @@ def test_a_picture_that_is_refused_leaves_the_result(study_file: Path, service: 
 def test_status_best_and_trials(created: str) -> None:
     shown = tuneup("status", created)
     assert re.search(r"^state +completed$", shown.stdout, re.MULTILINE)
-    assert re.search(r"^time +1m 01s$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^queue +cpu$", shown.stdout, re.MULTILINE)
     assert json.loads(tuneup("status", created, "--json").stdout)["id"] == created
     assert "val_loss   0.125" in tuneup("best", created).stdout
     assert json.loads(tuneup("best", created, "--json").stdout)["params"]["optimizer"] == "sgd"
@@ -193,6 +213,59 @@ def test_status_best_and_trials(created: str) -> None:
     pruned = json.loads(tuneup("trials", created, "--state", "pruned", "--json").stdout)
     assert [trial["number"] for trial in pruned["data"]] == [1, 3]
     assert tuneup("trials", created, "--state", "dreaming").exit_code == 2
+
+
+def test_status_shows_the_time_elapsed_and_the_limit(created: str, service: FakeService) -> None:
+    before = tuneup("status", created).stdout
+    assert "elapsed" not in before
+    assert "time limit" not in before
+    times = {"started_at": "2025-01-01T00:00:00Z", "finished_at": "2025-01-01T00:01:01.5Z"}
+    service.studies[created].update(times, seconds=600.0)
+    ended = tuneup("status", created).stdout
+    assert re.search(r"^elapsed +1m 02s$", ended, re.MULTILINE)
+    assert re.search(r"^time limit +10m 00s$", ended, re.MULTILINE)
+    started = (datetime.now(UTC) - timedelta(hours=2, seconds=30)).isoformat()
+    service.studies[created].update(started_at=started, finished_at=None)
+    assert re.search(r"^elapsed +2h 00m$", tuneup("status", created).stdout, re.MULTILINE)
+
+
+@pytest.fixture
+def unserved_study(
+    definition: dict[str, Any], study_file: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return a study file for a queue that no worker serves; it never gets anywhere."""
+    monkeypatch.setattr("tuneup.queues.IDLE_SECONDS", 0.0)
+    definition["objective"]["device"] = "gpu"
+    study_file.write_text(json.dumps(definition))
+    service.step = 0
+    return study_file
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_queue_without_workers_is_named_once(
+    unserved_study: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    ran = tuneup("run", unserved_study, "--json", "--timeout", "1.2s")
+    assert ran.stderr.count(UNSERVED) == 1
+    assert len([request for request in service.requests if request.path == "/v1/workers"]) == 1
+    assert json.loads(ran.stdout)
+    study_id = next(iter(service.studies))
+    assert UNSERVED in tuneup("status", study_id).stderr
+    service.queues.append("gpu")
+    assert tuneup("status", study_id).stderr == ""
+    service.queues.clear()
+    service.studies[study_id]["state"] = "paused"
+    assert tuneup("status", study_id).stderr == ""
+
+
+def test_a_run_goes_on_where_the_workers_cannot_be_listed(unserved_study: Path, service: FakeService) -> None:
+    original = service.answer
+    service.answer = lambda request: (  # type: ignore[method-assign]
+        problem(404, "No workers") if request.path.endswith("/workers") else original(request)
+    )
+    ran = tuneup("run", unserved_study, "--timeout", "0.2s")
+    assert (ran.exit_code, "worker" in ran.stderr) == (5, False)
 
 
 def test_studies_and_cancel(created: str, service: FakeService, study_file: Path) -> None:
@@ -288,7 +361,7 @@ def test_without_the_server_its_commands_say_what_is_missing(
     partial = tuneup(command)
     assert partial.exit_code == 1
     assert re.fullmatch(
-        rf"error: `tuneup {command}` needs sqlalchemy: .*`pip install 'tuneup\[\w+\]'`\n", partial.stderr
+        rf"error: `tuneup {command}` needs sqlalchemy: .*`pip install --editable '\.\[\w+\]'`\n", partial.stderr
     )
     assert not started
 
@@ -304,6 +377,19 @@ def test_the_api_is_not_opened_to_others_without_a_key(
     monkeypatch.setenv("TUNEUP_API_KEY", "secret")
     assert tuneup("api", "--host", host).exit_code == 0
     assert started == [["-P", "-m", "api", "--host", host]]
+
+
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("serve", ["8000", ".tuneup", "number of cores"]),
+        ("api", ["127.0.0.1", "8000"]),
+        ("worker", ["cpu", "1", "all"]),
+    ],
+)
+def test_help_shows_the_defaults(monkeypatch: pytest.MonkeyPatch, command: str, defaults: list[str]) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
+    assert re.findall(r"\[default: \((.*?)\)\]", tuneup(command, "--help").stdout) == defaults
 
 
 def test_help_and_version() -> None:

@@ -147,6 +147,18 @@ def test_a_bad_study_carries_every_fault(client: tuneup.Client) -> None:
         client.create_study({"name": "x"})
     assert caught.value.status == 422
     assert [str(fault) for fault in caught.value.faults] == ["objective: is missing", "space: is missing"]
+    assert str(caught.value) == "Bad study: 2 faults\n  objective: is missing\n  space: is missing"
+
+
+def test_the_text_of_a_bad_study_stays_short() -> None:
+    faults = [errors.Fault(f"space.x{number}", "is wrong") for number in range(23)]
+    lines = str(errors.BadStudy(status=422, title="Bad study", faults=faults)).splitlines()
+    assert (len(lines), lines[20], lines[21]) == (22, "  space.x19: is wrong", "  and 3 more")
+    assert "more" not in str(errors.BadStudy(status=422, title="Bad study", faults=faults[:20]))
+
+
+def test_workers_are_listed(client: tuneup.Client) -> None:
+    assert [worker["queue"] for worker in client.workers()] == ["cpu"]
 
 
 @pytest.mark.parametrize("status", [400, 413])

@@ -51,10 +51,11 @@ def test_the_ci_example_passes_on_a_completed_study(study_file: Path) -> None:
 
 
 def test_the_ci_example_fails_on_a_bad_study(study_file: Path) -> None:
-    study_file.write_text("name: x")
+    study_file.write_text("name: [")
+    (study_file.parent / "tuned.json").write_text("old")
     done = ci(study_file.parent)
     assert done.returncode == 2
-    assert "space: is missing" in done.stderr
+    assert "error: study.yaml, line 1" in done.stderr
     assert not (study_file.parent / "tuned.json").exists()
 
 
@@ -70,6 +71,7 @@ def test_the_workflow_calls_the_same_command() -> None:
     steps = workflow["jobs"]["tune"]["steps"]
     tune = next(step["run"] for step in steps if step.get("name") == "Tune")
     assert f"tuneup run study.yaml {' '.join(FLAGS)}" in tune
+    assert tune.startswith("rm -f tuned.json\n")
     assert shutil.which("bash")
     subprocess.run(["bash", "-n"], input=tune, text=True, check=True)
 
