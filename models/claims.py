@@ -40,12 +40,15 @@ class Reservation:
     draws: range
 
 
-def candidate(connection: Connection, *, queue: str, passed: frozenset[int], now: datetime) -> int | None:
+def candidate(
+    connection: Connection, *, queue: str, objectives: Sequence[str], passed: frozenset[int], now: datetime
+) -> int | None:
     """Find a study with work for `queue`, the least served first, that is not among `passed`; None when there is none.
 
-    Takes no lock: a claim looks again.
+    A study that runs a registered objective is found only where `objectives` has its name. Takes no lock: a claim
+    looks again.
     """
-    given = {"queue": queue, "now": now, "passed": pack(sorted(passed))}
+    given = {"queue": queue, "now": now, "passed": pack(sorted(passed)), "objectives": pack(objectives)}
     return connection.execute(_candidate(connection.dialect.name), given).scalar_one_or_none()
 
 
@@ -55,6 +58,7 @@ def _candidate(dialect: str) -> Select[int]:
         select(Study.id)
         .where(
             Study.queue == bindparam("queue"),
+            or_(Study.objective.is_(None), among(dialect, Study.objective.expression, "objectives")),
             claimable(bindparam("now", type_=Moment)),
             ~among(dialect, Study.id.expression, "passed"),
         )
@@ -124,8 +128,12 @@ def take(
     *,
     worker: str,
     now: datetime,
+    seconds: float | None = None,
 ) -> list[Claimed]:
-    """Write the claim. `points` has one mapping for each fresh number: origin, params, grid_index, dedupe_key, why."""
+    """Write the claim. `points` has one mapping for each fresh number: origin, params, grid_index, dedupe_key, why.
+
+    `seconds` is how long the leases last without a heartbeat; None = as long as the deployment's.
+    """
     study = reservation.study
     claimed = [_claimed(study.id, row.number, row.attempt + 1, row.draw, row.params) for row in reservation.again]
     claimed += [
@@ -144,7 +152,7 @@ def take(
     seqs = record(connection, study, changes, now)
     _run_again(connection, reservation, seqs, now)
     _insert_fresh(connection, reservation, points, seqs, now)
-    _grant(connection, study.id, claimed, worker, now)
+    _grant(connection, study.id, claimed, worker, now, seconds)
     counters = {
         "allocated": study.allocated + len(reservation.numbers),
         "drawn": study.drawn + len(reservation.draws),
@@ -226,12 +234,22 @@ def _fresh_trials(dialect: str) -> Insert:
     return insert_rowset(dialect, Trial, columns, fixed)
 
 
-def _grant(connection: Connection, study_id: int, claimed: Sequence[Claimed], worker: str, now: datetime) -> None:
+def _grant(
+    connection: Connection,
+    study_id: int,
+    claimed: Sequence[Claimed],
+    worker: str,
+    now: datetime,
+    seconds: float | None,
+) -> None:
     dialect = connection.dialect.name
     rows = pack([{"number": claim.number, "attempt": claim.attempt, "token": claim.token} for claim in claimed])
     given = {"study": study_id, "worker": worker, "rows": rows}
     connection.execute(_fresh_attempts(dialect), {**given, "now": now})
-    connection.execute(_fresh_leases(dialect), given)
+    connection.execute(_fresh_leases(dialect), {**given, "seconds": seconds})
+
+
+_GRANTED: Columns = {"number": Integer(), "attempt": Integer(), "token": Text()}
 
 
 @cache
@@ -242,14 +260,32 @@ def _fresh_attempts(dialect: str) -> Insert:
         "state": AttemptState.RUNNING.value,
         "started_at": bindparam("now"),
     }
-    return insert_rowset(dialect, Attempt, {"number": Integer(), "attempt": Integer()}, fixed)
+    return insert_rowset(dialect, Attempt, _GRANTED, fixed)
 
 
 @cache
 def _fresh_leases(dialect: str) -> Insert:
-    columns: Columns = {"number": Integer(), "attempt": Integer(), "token": Text()}
-    fixed = {"study_id": bindparam("study"), "worker": bindparam("worker"), "beat": 0}
-    return insert_rowset(dialect, Lease, columns, fixed)
+    fixed = {
+        "study_id": bindparam("study"),
+        "worker": bindparam("worker"),
+        "seconds": bindparam("seconds"),
+        "beat": 0,
+    }
+    return insert_rowset(dialect, Lease, _GRANTED, fixed)
+
+
+def still_held(connection: Connection, study_id: int, worker: str) -> list[Claimed]:
+    """Return the trials of a study that `worker` holds now, by number."""
+    query = (
+        select(Lease.number, Lease.attempt, Lease.token, Trial.draw, Trial.params)
+        .join(Trial, and_(Trial.study_id == Lease.study_id, Trial.number == Lease.number))
+        .where(Lease.study_id == study_id, Lease.worker == worker)
+        .order_by(Lease.number)
+    )
+    return [
+        replace(_claimed(study_id, row.number, row.attempt, row.draw, row.params), token=row.token)
+        for row in connection.execute(query)
+    ]
 
 
 def fill(connection: Connection, study: Row[Any], points: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> list[Claimed]:
@@ -300,6 +336,11 @@ def stored_definition(connection: Connection, study_id: int) -> dict[str, Any]:
     """Return what a claim leaves out because it is wide: the study's definition."""
     definition: dict[str, Any] = connection.execute(select(Study.definition).where(Study.id == study_id)).scalar_one()
     return definition
+
+
+def study_of(connection: Connection, study_id: int) -> Row[Any]:
+    """Return a study that exists, without a lock."""
+    return connection.execute(select(Study.__table__).where(Study.id == study_id)).one()
 
 
 def taken_keys(connection: Connection, study_id: int, keys: Sequence[str]) -> set[str]:

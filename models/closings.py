@@ -22,15 +22,23 @@ def has_completed(connection: Connection, study_id: int) -> bool:
 
 
 def cancel_waiting(
-    connection: Connection, study: Row[Any], *, reason: str, now: datetime, move: StudyState | None = None
+    connection: Connection,
+    study: Row[Any],
+    *,
+    reason: str,
+    now: datetime,
+    move: StudyState | None = None,
+    only: int | None = None,
 ) -> None:
-    """Cancel every queued trial of a locked study and, with `move`, end the study itself, all in this transaction."""
+    """Cancel every queued trial of a locked study (or `only` that one) and, with `move`, end the study itself."""
     query = (
         select(Trial.number, Trial.attempt)
         .where(Trial.study_id == study.id, Trial.state == TrialState.QUEUED)
         .order_by(Trial.number)
         .with_for_update()
     )
+    if only is not None:
+        query = query.where(Trial.number == only)
     waiting = connection.execute(query).all()
     changes = [
         Change(TrialState.CANCELLED, number=row.number, attempt=row.attempt, source=TrialState.QUEUED, reason=reason)

@@ -8,11 +8,11 @@ from itertools import compress
 from operator import not_
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Row, Update, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Delete, Row, Update, and_, bindparam, delete, func, select, update
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
 from models.closings import cancel_waiting, has_completed
-from models.leases import held, stops
+from models.leases import lock_leases, stops
 from models.ledger import Change, lock_counters, lock_study, record, study_move, update_study
 from models.rowsets import Columns, among, pack, rowset
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, AttemptState, StudyState, TrialState
@@ -60,12 +60,11 @@ def end(
     study = lock_counters(connection, study_id)
     if study is None:
         return Verdicts((), (), tuple(ending.number for ending in endings))
-    places = held(connection, [ending.token for ending in endings])
-    holds = [places.get(ending.token) == (study_id, ending.number, ending.attempt) for ending in endings]
-    live = list(compress(endings, holds))
+    leases = {row.token: row for row in lock_leases(connection, [ending.token for ending in endings])}
+    holds = [_holds(leases.get(ending.token), study_id, ending) for ending in endings]
     gone = list(compress(endings, map(not_, holds)))
-    if study.state not in LIVE_STUDY or study.closing is not None:
-        live = [_not_again(ending, study.closing or study.state) for ending in live]
+    over = study.closing or (study.state if study.state not in LIVE_STUDY else None)
+    live = [_not_again(ending, over or leases[ending.token].stop) for ending in compress(endings, holds)]
     if prunes:
         live = _obey(connection, study_id, live)
     if live:
@@ -78,9 +77,17 @@ def end(
     )
 
 
-def _not_again(ending: Ending, why: str) -> Ending:
-    """A study that takes no more trials takes no attempt back either."""
-    if ending.target is not TrialState.QUEUED:
+def _holds(lease: Row[Any] | None, study_id: int, ending: Ending) -> bool:
+    return lease is not None and (lease.study_id, lease.number, lease.attempt) == (
+        study_id,
+        ending.number,
+        ending.attempt,
+    )
+
+
+def _not_again(ending: Ending, why: str | None) -> Ending:
+    """A study that takes no more trials takes no attempt back either; nor does a trial that a person cancelled."""
+    if why is None or ending.target is not TrialState.QUEUED:
         return ending
     return replace(ending, target=TrialState.CANCELLED, reason=why)
 
@@ -99,8 +106,11 @@ def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> 
     if not gone:
         return set()
     by_number = {ending.number: ending for ending in gone}
-    query = select(Trial.number, Trial.attempt, Trial.state, Trial.values).where(
-        Trial.study_id == study_id, Trial.number.in_(list(by_number))
+    last = and_(Attempt.study_id == Trial.study_id, Attempt.number == Trial.number, Attempt.attempt == Trial.attempt)
+    query = (
+        select(Trial.number, Trial.attempt, Trial.state, Trial.values, Attempt.token)
+        .join(Attempt, last)
+        .where(Trial.study_id == study_id, Trial.number.in_(list(by_number)))
     )
     return {row.number for row in connection.execute(query) if _same(row, by_number[row.number])}
 
@@ -108,7 +118,8 @@ def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> 
 def _same(row: Row[Any], ending: Ending) -> bool:
     state = TrialState.COMPLETED if row.state == TrialState.PRUNED else row.state
     target = TrialState.COMPLETED if ending.target is TrialState.PRUNED else ending.target
-    return bool(row.attempt == ending.attempt and state == target and row.values == ending.values)
+    same_holder = row.attempt == ending.attempt and row.token == ending.token
+    return bool(same_holder and state == target and row.values == ending.values)
 
 
 _TRIAL_COLUMNS: Columns = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from models.leases import insert_new
@@ -66,3 +66,8 @@ def complete(connection: Connection, project_id: int, key: str, *, status: int, 
         .where(IdempotencyKey.project_id == project_id, IdempotencyKey.key == key)
         .values(status=status, body=body)
     )
+
+
+def forget_keys(connection: Connection, *, before: datetime) -> None:
+    """Remove the keys taken before that time, with their replies."""
+    connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))

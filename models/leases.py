@@ -29,9 +29,9 @@ def held(connection: Connection, tokens: Sequence[str]) -> dict[str, tuple[int, 
 
 
 @cache
-def _locked(dialect: str) -> Select[int, int, int, str]:
+def _locked(dialect: str) -> Select[int, int, int, str, str | None]:
     return (
-        select(Lease.study_id, Lease.number, Lease.attempt, Lease.token)
+        select(Lease.study_id, Lease.number, Lease.attempt, Lease.token, Lease.stop)
         .where(among(dialect, Lease.token.expression, "tokens"))
         .order_by(Lease.study_id, Lease.number)
         .with_for_update()
@@ -41,19 +41,19 @@ def _locked(dialect: str) -> Select[int, int, int, str]:
 def beat(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]:
     """Move the heartbeat counters on; for each token that still holds a lease say why it should stop, if it should.
 
-    A trial stops when its study ended, or closed because its seconds are spent.
+    A trial stops when its study ended, or closed because its seconds are spent, or when a person cancelled it.
     """
     rows = connection.execute(_locked_with_study(connection.dialect.name), {"tokens": pack(tokens)})
-    held = {row.token: _why_stop(row.state, row.closing) for row in rows}
+    held = {row.token: _why_stop(row.state, row.closing) or row.stop for row in rows}
     if held:
         connection.execute(_beating(connection.dialect.name), {"tokens": pack(list(held))})
     return held
 
 
 @cache
-def _locked_with_study(dialect: str) -> Select[str, str, str | None]:
+def _locked_with_study(dialect: str) -> Select[str, str | None, str, str | None]:
     return (
-        select(Lease.token, Study.state, Study.closing)
+        select(Lease.token, Lease.stop, Study.state, Study.closing)
         .join(Study, Study.id == Lease.study_id)
         .where(among(dialect, Lease.token.expression, "tokens"))
         .order_by(Lease.study_id, Lease.number)

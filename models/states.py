@@ -46,7 +46,8 @@ STUDY_MOVES: Mapping[StudyState, frozenset[StudyState]] = {
     # Raising the budget reopens a study that ran out of trials.
     StudyState.COMPLETED: frozenset({StudyState.RUNNING}),
     StudyState.CANCELLED: frozenset(),
-    StudyState.FAILED: frozenset(),
+    # By a person alone, who retries one of its trials.
+    StudyState.FAILED: frozenset({StudyState.RUNNING}),
 }
 
 # A study in one of these may still change by itself.

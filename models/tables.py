@@ -94,6 +94,8 @@ class Study(Table):
     definition: Mapped[dict[str, Any]]
     labels: Mapped[dict[str, Any]]
     queue: Mapped[str] = mapped_column(String(32))
+    # The registered objective that its trials run: only workers that have it may claim. Null: any worker of the queue.
+    objective: Mapped[str | None] = mapped_column(String(128))
     seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[int]
     parallelism: Mapped[int | None]
@@ -145,6 +147,8 @@ class Trial(Table):
     reason: Mapped[str | None] = mapped_column(Text)
     why: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(default=0)
+    # The attempts up to this one no longer count as strikes: a person has asked for another try.
+    forgiven: Mapped[int] = mapped_column(default=0, server_default="0")
     seq: Mapped[int] = mapped_column(BigInteger)
     next_run_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -165,6 +169,8 @@ class Attempt(Table):
     study_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # The lease's token, kept past its end: it tells a holder that repeats itself from everybody else.
+    token: Mapped[str | None] = mapped_column(String(32))
     worker: Mapped[str] = mapped_column(String(128))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(64))
@@ -189,6 +195,10 @@ class Lease(Table):
     token: Mapped[str] = mapped_column(String(32))
     worker: Mapped[str] = mapped_column(String(128))
     beat: Mapped[int] = mapped_column(BigInteger, default=0)
+    # How long it lasts without a heartbeat, where its holder asked for another time than the deployment's.
+    seconds: Mapped[float | None]
+    # Why this trial alone is to stop; its holder hears it with the next heartbeat.
+    stop: Mapped[str | None] = mapped_column(String(64))
 
 
 class Measurement(Table):
@@ -202,6 +212,23 @@ class Measurement(Table):
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     values: Mapped[dict[str, Any]]
+
+
+class Checkpoint(Table):
+    """A file that an attempt had written whole before this row was; `values` are those the trial had by then."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (_of_trial(),)
+
+    study_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    values: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime]
 
 
 class Rung(Table):
@@ -258,6 +285,8 @@ class Worker(Table):
     queue: Mapped[str] = mapped_column(String(32))
     device: Mapped[str | None] = mapped_column(String(64))
     capacity: Mapped[int]
+    # The names of the objectives registered there.
+    objectives: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]

@@ -97,7 +97,10 @@ def list_measurements(connection: Connection, study_id: int, number: int) -> lis
 
 
 def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[tuple[int, str | None], int]:
-    """Count the lost attempts of each of these trials before its latest one, by (number, reason)."""
+    """Count the failed attempts of each of these trials before its latest one, by (number, reason).
+
+    Attempts that were given back are none, nor are those before a person asked for another try.
+    """
     if not numbers:
         return {}
     query = (
@@ -106,12 +109,21 @@ def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int])
         .where(
             Attempt.study_id == study_id,
             Attempt.number.in_(numbers),
-            Attempt.state == AttemptState.LOST,
+            Attempt.state != AttemptState.RELEASED,
+            Attempt.attempt > Trial.forgiven,
             Attempt.attempt < Trial.attempt,
         )
         .group_by(Attempt.number, Attempt.reason)
     )
     return {(row.number, row.reason): row.strikes for row in connection.execute(query)}
+
+
+def attempt_of(connection: Connection, study_id: int, number: int, token: str) -> int | None:
+    """Return the attempt of a trial that this token was given for; None when it never was one of the trial's."""
+    query = select(Attempt.attempt).where(
+        Attempt.study_id == study_id, Attempt.number == number, Attempt.token == token
+    )
+    return connection.execute(query).scalar_one_or_none()
 
 
 def list_attempts(connection: Connection, study_id: int, number: int) -> Sequence[Row[Any]]:

@@ -16,7 +16,7 @@ def greet(connection: Connection, row: Mapping[str, Any]) -> None:
         connection.execute(
             update(Worker)
             .where(Worker.id == row["id"])
-            .values(seen_at=row["seen_at"], stopped_at=row.get("stopped_at"))
+            .values(seen_at=row["seen_at"], stopped_at=row.get("stopped_at"), objectives=row.get("objectives", []))
         )
 
 
@@ -29,6 +29,11 @@ def list_workers(connection: Connection, *, since: datetime) -> Sequence[Row[Any
     """List the workers seen since then and not parted, by id."""
     query = select(Worker.__table__).where(Worker.seen_at >= since, Worker.stopped_at.is_(None)).order_by(Worker.id)
     return connection.execute(query).all()
+
+
+def registered_objectives(connection: Connection) -> set[str]:
+    """Return the names of the objectives that some worker has said it can run, until its row is forgotten."""
+    return {name for names in connection.scalars(select(Worker.objectives)) for name in names}
 
 
 def forget_workers(connection: Connection, *, before: datetime) -> None:

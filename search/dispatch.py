@@ -1,7 +1,6 @@
 """The worker's side of a study: claim, heartbeat, report, finish, release, each batched in one transaction.
 
-A dispatcher belongs to one worker process. It keeps what is costly to rebuild (definitions, strategies with the
-history they have read) and owns its transactions; all it knows can be lost at any moment.
+A dispatcher belongs to one worker process and owns its transactions; `search.claiming` does the claiming.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,45 +9,17 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from models import claims, closings, endings, leases, trials
-from models.claims import Claimed
+from models import checkpoints, endings, leases, trials
 from models.endings import Ending, Verdicts
-from models.ids import show_trial
-from models.ledger import lock_study
-from models.session import Connection, Database, Row
+from models.session import Connection, Database
 from models.states import AttemptState, TrialState
-from search import duplicates, rungs
+from search import rungs
+from search.claiming import Claim, Claimer
 from search.clock import Clock, utc_now
-from search.definition import StudyDefinition
 from search.failures import Failure, after
-from search.records import Suggestion
-from search.sampling import derive_seed
 from search.scoring import score
-from search.strategies.table import Strategy, make
-from search.views import read_definition, trial_record
 
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A trial to run: what, with which parameters, and the token every write about it must carry."""
-
-    study_id: int
-    number: int
-    attempt: int
-    token: str
-    params: Mapping[str, Any]
-    definition: StudyDefinition
-    seed: int
-
-    @property
-    def id(self) -> str:
-        """The trial's public id."""
-        return show_trial(self.study_id, self.number)
-
-    @property
-    def key(self) -> tuple[int, int, int]:
-        """The attempt its token speaks for: (study, number, attempt)."""
-        return self.study_id, self.number, self.attempt
+__all__ = ["Claim", "Dispatcher", "Kept", "Report", "Result", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +52,16 @@ class Result:
     failure: Failure | None = None
 
 
-@dataclass(slots=True)
-class _Known:
-    """What a dispatcher remembers of one study."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint of a claimed trial: its file is whole and on disk. `values` are those the trial has by `step`."""
 
-    definition: StudyDefinition
-    seed: int
-    strategy: Strategy
-    seq: int = 0
-
-
-_MOST_KNOWN = 32
+    claim: Claim
+    step: int
+    path: str
+    sha256: str
+    size: int
+    values: Mapping[str, float] | None
 
 
 class Dispatcher:
@@ -102,16 +72,11 @@ class Dispatcher:
         self.database = database
         self.worker = worker
         self.clock = clock
-        self._known: dict[int, _Known] = {}
+        self._claimer = Claimer(database, clock=clock)
 
-    def claim(self, *, queue: str, capacity: int) -> list[Claim]:
+    def claim(self, *, queue: str, capacity: int, objectives: Sequence[str] = ()) -> list[Claim]:
         """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do."""
-        claimed = self._take_any(queue, capacity)
-        ready = [claim for claim in claimed if claim.params is not None]
-        waiting = [claim for claim in claimed if claim.params is None]
-        return [self._claim(claim, claim.params) for claim in ready if claim.params is not None] + (
-            self._suggest(waiting) if waiting else []
-        )
+        return self._claimer.claim(worker=self.worker, queue=queue, capacity=capacity, objectives=objectives)
 
     def heartbeat(self, claims_held: Sequence[Claim]) -> dict[str, str | None]:
         """Renew leases. Return, by token, why a trial should stop (or None); a token that is missing is stale."""
@@ -134,96 +99,13 @@ class Dispatcher:
                 verdicts |= {by_number[number]: word for number in getattr(said, word)}
         return verdicts
 
+    def keep(self, checkpoint: Kept) -> bool:
+        """Record that a checkpoint is on disk; return False when its lease is no longer ours and nothing was written."""
+        return self.database.write(lambda connection: self._keep(connection, checkpoint))
+
     def release(self, held: Sequence[Claim], *, reason: str) -> dict[str, str]:
         """Give trials back to the queue, uncharged: the worker is going away or another study waits."""
         return self.finish([Result(claim, TrialState.QUEUED, reason=reason) for claim in held])
-
-    def _take_any(self, queue: str, capacity: int) -> list[Claimed]:
-        """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
-        passed: set[int] = set()
-        while True:
-            study_id, claimed = self.database.write(
-                partial(self._take, queue=queue, capacity=capacity, passed=frozenset(passed))
-            )
-            if claimed or study_id is None:
-                return claimed
-            passed.add(study_id)
-
-    def _take(
-        self, connection: Connection, queue: str, capacity: int, passed: frozenset[int]
-    ) -> tuple[int | None, list[Claimed]]:
-        """Claim from the first study that may have work and was not passed over yet."""
-        now = self.clock()
-        study_id = claims.candidate(connection, queue=queue, passed=passed, now=now)
-        if study_id is None:
-            return None, []
-        reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
-        if reservation is None:
-            closings.close_if_spent(connection, study_id, now)
-            return study_id, []
-        points = self._points(self._know(connection, reservation.study), reservation.draws)
-        return study_id, claims.take(connection, reservation, points, worker=self.worker, now=now)
-
-    def _know(self, connection: Connection, study: Row[Any]) -> _Known:
-        known = self._known.get(study.id)
-        if known is None:
-            definition = read_definition(claims.stored_definition(connection, study.id))
-            known = _Known(definition, study.seed, make(definition, study.seed))
-            self._known[study.id] = known
-            if len(self._known) > _MOST_KNOWN:
-                # The oldest goes; what it knew is read again should its study come up once more.
-                del self._known[next(iter(self._known))]
-        return known
-
-    def _points(self, known: _Known, draws: range) -> list[dict[str, Any]]:
-        """Fill the parameters of strategies without a history now; the others reserve only."""
-        if known.strategy.reads_history:
-            return [{"params": None, "origin": "model", "why": {}} for _ in draws]
-        return [_point(suggestion) for suggestion in known.strategy.suggest(draws)]
-
-    def _suggest(self, waiting: Sequence[Claimed]) -> list[Claim]:
-        """Ask a model-based strategy, outside any lock, and write its points under the claims' tokens."""
-        study_id = waiting[0].study_id
-        known = self._known[study_id]
-        self._read_history(study_id, known)
-        suggestions: list[Suggestion] = []
-        ordered = sorted(waiting, key=lambda claim: claim.draw or 0)
-        for draws in _runs([claim.draw for claim in ordered if claim.draw is not None]):
-            suggestions += known.strategy.suggest(draws)
-        return self.database.write(lambda connection: self._fill(connection, study_id, known, ordered, suggestions))
-
-    def _read_history(self, study_id: int, known: _Known) -> None:
-        rows = self.database.read(lambda connection: trials.changed_trials(connection, study_id, known.seq))
-        known.strategy.update([trial_record(row) for row in rows])
-        known.seq = max([known.seq, *(row.seq for row in rows)])
-
-    def _fill(
-        self,
-        connection: Connection,
-        study_id: int,
-        known: _Known,
-        waiting: Sequence[Claimed],
-        suggestions: Sequence[Suggestion],
-    ) -> list[Claim]:
-        study = lock_study(connection, study_id)
-        if study is None:
-            return []
-        distinct = duplicates.settle(connection, study_id, known.definition, known.seed, waiting, suggestions)
-        points = {claim.token: _point(s) for claim, s in zip(waiting, distinct, strict=True)}
-        filled = claims.fill(connection, study, [(claim, points[claim.token]) for claim in waiting])
-        return [self._claim(claim, claim.params) for claim in filled if claim.params is not None]
-
-    def _claim(self, claimed: Claimed, params: Mapping[str, Any]) -> Claim:
-        known = self._known[claimed.study_id]
-        return Claim(
-            study_id=claimed.study_id,
-            number=claimed.number,
-            attempt=claimed.attempt,
-            token=claimed.token,
-            params=params,
-            definition=known.definition,
-            seed=derive_seed(known.seed, claimed.number),
-        )
 
     def _report(self, connection: Connection, reports: Sequence[Report]) -> list[Verdict]:
         places = leases.held(connection, list({report.claim.token for report in reports}))
@@ -236,6 +118,24 @@ class Dispatcher:
             _verdict(report, conflicts, decided) if holds else Verdict(accepted=False, stop=True, reason="stale")
             for report, holds in zip(reports, held, strict=True)
         ]
+
+    def _keep(self, connection: Connection, kept: Kept) -> bool:
+        claim = kept.claim
+        if leases.held(connection, [claim.token]).get(claim.token) != claim.key:
+            return False
+        row = {
+            "study_id": claim.study_id,
+            "number": claim.number,
+            "attempt": claim.attempt,
+            "step": kept.step,
+            "path": kept.path,
+            "sha256": kept.sha256,
+            "size": kept.size,
+            "values": dict(kept.values) if kept.values is not None else None,
+            "created_at": self.clock(),
+        }
+        checkpoints.add_checkpoint(connection, row)
+        return True
 
     def _finish(self, connection: Connection, study_id: int, results: Sequence[Result]) -> Verdicts:
         definition = results[0].claim.definition
@@ -269,27 +169,6 @@ class Dispatcher:
             error=result.error,
             attempt_state=AttemptState.RELEASED if released else AttemptState.ENDED,
         )
-
-
-def _point(suggestion: Suggestion) -> dict[str, Any]:
-    return {
-        "params": dict(suggestion.params),
-        "origin": suggestion.origin,
-        "grid_index": suggestion.grid_index,
-        "dedupe_key": suggestion.dedupe_key,
-        "why": dict(suggestion.why),
-    }
-
-
-def _runs(draws: Sequence[int]) -> list[range]:
-    """Split sorted draw indices into unbroken runs."""
-    runs: list[range] = []
-    for draw in draws:
-        if runs and runs[-1].stop == draw:
-            runs[-1] = range(runs[-1].start, draw + 1)
-        else:
-            runs.append(range(draw, draw + 1))
-    return runs
 
 
 def _row(report: Report) -> dict[str, Any]:

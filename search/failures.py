@@ -14,6 +14,7 @@ class Failure(StrEnum):
 
     USER_ERROR = "user_error"
     OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
     POISON = "poison"
     INFRASTRUCTURE = "infrastructure"
 
@@ -28,6 +29,8 @@ class _Policy:
 _POLICIES = {
     Failure.USER_ERROR: _Policy(attempts=1, attempt_state=AttemptState.ENDED, pause_seconds=0),
     Failure.OUT_OF_MEMORY: _Policy(attempts=1, attempt_state=AttemptState.ENDED, pause_seconds=0),
+    # Nothing was heard of it for too long, or it ran for too long: a hang may pass, a slow trial stays slow.
+    Failure.TIMEOUT: _Policy(attempts=2, attempt_state=AttemptState.ENDED, pause_seconds=1),
     # The trainer died under this trial while its supervisor lived.
     Failure.POISON: _Policy(attempts=3, attempt_state=AttemptState.LOST, pause_seconds=1),
     # The worker itself fell silent: no fault of the trial.

@@ -11,6 +11,7 @@ from typing import Any
 
 from models import closings, studies
 from models.ids import new_study_id, show_study
+from models.interventions import reopened
 from models.ledger import elapsed, lock_study, study_move
 from models.session import Connection, Row
 from models.states import LIVE_STUDY, StudyState
@@ -93,7 +94,7 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
     if target is not None:
         values |= study_move(study, target, now, reason=None)
     if target is StudyState.RUNNING:
-        values |= _reopened(study, now)
+        values |= reopened(study, now)
     if study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
         values["closing"] = None
     studies.change_study(connection, study, values, now, event=target)
@@ -112,12 +113,6 @@ def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefini
     if study.state in LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
         return StudyState.COMPLETED if closings.has_completed(connection, study.id) else StudyState.FAILED
     return None
-
-
-def _reopened(study: Row[Any], now: datetime) -> dict[str, Any]:
-    """While a study was over its clock stood, and what had closed it no longer does."""
-    over = (now - study.finished_at).total_seconds() if study.started_at is not None else 0.0
-    return {"closing": None, "paused_seconds": study.paused_seconds + max(0.0, over)}
 
 
 def _in_time(study: Row[Any], seconds: float | None, now: datetime) -> bool:
@@ -156,6 +151,10 @@ def resume_study(connection: Connection, project_id: int, text: str, *, now: dat
     study = _locked(connection, project_id, text)
     if study.state == StudyState.COMPLETED:
         raise Conflict("the study is completed; raise its budget with PATCH to go on")
+    if study.state == StudyState.FAILED:
+        raise Conflict(
+            "the study has failed; POST /v1/trials/{id}:retry runs a failed trial again, and the study goes on"
+        )
     if study.state != StudyState.RUNNING:
         _move(connection, study, StudyState.RUNNING, now)
     return _changed(connection, project_id, study.id)

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
-from models import closings, endings, studies, trials, workers
+from models import closings, endings, idempotency, studies, trials, workers
 from models.ids import show_study
 from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("tuneup.reaper")
 
-_FORGET_WORKERS = timedelta(days=1)
+_FORGET = timedelta(days=1)
 _FORGET_SECONDS = 3600.0
 _BRAKE_WORKERS = 4
 
@@ -101,13 +101,14 @@ class Reaper:
             return None
 
     def _forget(self) -> None:
-        """Drop the rows of workers long gone, once an hour."""
+        """Drop the rows of workers long gone and the replies to requests that nobody repeats any more, once an hour."""
         now = self._monotonic()
         if now < self._forget_at:
             return
         self._forget_at = now + _FORGET_SECONDS
-        before = self._clock() - _FORGET_WORKERS
+        before = self._clock() - _FORGET
         self._database.write(lambda connection: workers.forget_workers(connection, before=before), durable=False)
+        self._database.write(lambda connection: idempotency.forget_keys(connection, before=before), durable=False)
 
     def _observe(self, leases: Sequence[Row[Any]]) -> list[Row[Any]]:
         """Note the counters and return the leases that are dead by now."""
@@ -123,7 +124,7 @@ class Reaper:
             else _Seen(row.beat, now, row.worker)
             for row in leases
         }
-        dead = [row for row in leases if now - self._seen[row.token].at >= self._lease]
+        dead = [row for row in leases if now - self._seen[row.token].at >= (row.seconds or self._lease)]
         return [] if self._brake(leases, dead, now) else dead
 
     def _brake(self, leases: Sequence[Row[Any]], dead: Sequence[Row[Any]], now: float) -> bool:

@@ -1,22 +1,27 @@
-"""Strategies by name. A new one is a module beside this one, a line here and its fields in `search.schema`."""
+"""Strategies by name. A new one is a module beside this one, a line here and its fields in `search.schema`.
 
-from collections.abc import Callable, Mapping
+Each is loaded when it is first wanted: an API process that is never asked for a model-based trial loads no library for it.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
 
 from search.schema import StudyDefinition
 from search.strategies.base import Strategy
-from search.strategies.bayesian import Bayesian
-from search.strategies.grid import Grid
-from search.strategies.uniform import Uniform
 
 __all__ = ["STRATEGIES", "Strategy", "make"]
 
-STRATEGIES: Mapping[str, Callable[[StudyDefinition, int], Strategy]] = {
-    "grid": Grid,
-    "random": Uniform,
-    "bayesian": Bayesian,
+# Name -> (module of this package, class).
+STRATEGIES: Mapping[str, tuple[str, str]] = {
+    "grid": ("grid", "Grid"),
+    "random": ("uniform", "Uniform"),
+    "bayesian": ("bayesian", "Bayesian"),
 }
 
 
 def make(definition: StudyDefinition, seed: int) -> Strategy:
     """Make the study's strategy; `seed` (0 <= seed < 2^53) is the study's, posted or drawn."""
-    return STRATEGIES[definition.search.strategy](definition, seed)
+    module, name = STRATEGIES[definition.search.strategy]
+    made = getattr(import_module(f"search.strategies.{module}"), name)(definition, seed)
+    return cast("Strategy", made)

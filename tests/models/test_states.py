@@ -30,9 +30,12 @@ def test_a_waiting_trial_never_ends_with_a_result() -> None:
     assert TRIAL_MOVES[TrialState.QUEUED] == {TrialState.RUNNING, TrialState.CANCELLED, TrialState.PRUNED}
 
 
-def test_cancelled_and_failed_studies_stay_so() -> None:
-    assert STUDY_MOVES[StudyState.CANCELLED] == STUDY_MOVES[StudyState.FAILED] == frozenset()
-    assert STUDY_MOVES[StudyState.COMPLETED] == {StudyState.RUNNING}
+def test_a_cancelled_study_stays_so() -> None:
+    assert STUDY_MOVES[StudyState.CANCELLED] == frozenset()
+
+
+def test_more_budget_or_another_try_reopens_a_study() -> None:
+    assert STUDY_MOVES[StudyState.COMPLETED] == STUDY_MOVES[StudyState.FAILED] == {StudyState.RUNNING}
 
 
 def test_live_studies_end_in_the_same_ways() -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from models.claims import Claimed
 from search import service
+from search.claiming import Claimer
 from search.dispatch import Claim, Dispatcher
 from search.records import TrialRecord
 from search.strategies.table import make
@@ -56,7 +58,7 @@ def _dies(worker: Dispatcher, monkeypatch: pytest.MonkeyPatch, capacity: int) ->
         raise _Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(Dispatcher, "_suggest", die)
+        patch.setattr(Claimer, "_suggest", die)
         with pytest.raises(_Interrupted):
             worker.claim(queue="cpu", capacity=capacity)
 
@@ -88,14 +90,14 @@ def test_a_fill_that_runs_again_gives_what_is_stored(ledger: Ledger, monkeypatch
         real(work, **more)
         return real(work, **more)
 
-    fill = worker._suggest
+    suggest = Claimer._suggest
 
-    def suggest(waiting: Any) -> list[Claim]:
+    def suggest_twice(self: Claimer, *given: Any) -> list[Claimed]:
         with monkeypatch.context() as patch:
             patch.setattr(ledger.database, "write", twice)
-            return fill(waiting)
+            return suggest(self, *given)
 
-    monkeypatch.setattr(worker, "_suggest", suggest)
+    monkeypatch.setattr(Claimer, "_suggest", suggest_twice)
     claims = worker.claim(queue="cpu", capacity=2)
     assert [claim.params for claim in claims] == [trial.params for trial in ledger.trials(study)]
 

@@ -1,0 +1,48 @@
+"""Checkpoints: which files an attempt may go on from. A row is written only once its file is whole and on disk."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select
+
+from models.leases import insert_new
+from models.tables import Checkpoint
+
+KEPT = 2
+
+
+def add_checkpoint(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Store a checkpoint of an attempt whose lease the caller has locked; the trial's older ones but one are forgotten."""
+    insert_new(connection, Checkpoint, [row], Checkpoint.step)
+    ranked = _ranked().where(Checkpoint.study_id == row["study_id"], Checkpoint.number == row["number"]).subquery()
+    old = select(ranked.c.attempt, ranked.c.step).where(ranked.c.place > KEPT)
+    for gone in connection.execute(old).all():
+        connection.execute(
+            delete(Checkpoint).where(
+                Checkpoint.study_id == row["study_id"],
+                Checkpoint.number == row["number"],
+                Checkpoint.attempt == gone.attempt,
+                Checkpoint.step == gone.step,
+            )
+        )
+
+
+def checkpoints_of(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, Sequence[Row[Any]]]:
+    """Return by trial number the newest checkpoints, the newest first, of attempts before the given one (number -> attempt)."""
+    if not attempts:
+        return {}
+    query = (
+        select(Checkpoint.__table__)
+        .where(Checkpoint.study_id == study_id, Checkpoint.number.in_(list(attempts)))
+        .order_by(Checkpoint.number, Checkpoint.attempt.desc(), Checkpoint.step.desc())
+    )
+    found: dict[int, list[Row[Any]]] = {number: [] for number in attempts}
+    for row in connection.execute(query):
+        if row.attempt < attempts[row.number] and len(found[row.number]) < KEPT:
+            found[row.number].append(row)
+    return {number: rows for number, rows in found.items() if rows}
+
+
+def _ranked() -> Any:  # noqa: ANN401  a select of labelled columns
+    place = func.row_number().over(order_by=(Checkpoint.attempt.desc(), Checkpoint.step.desc()))
+    return select(Checkpoint.attempt, Checkpoint.step, place.label("place"))

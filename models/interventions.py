@@ -1,0 +1,72 @@
+"""What a person does to a single trial: take it out of the study, or give a failed one another try."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from models.closings import cancel_waiting, has_completed
+from models.ledger import Change, record, study_move, update_study
+from models.states import LIVE_STUDY, StudyState, TrialState
+from models.tables import Lease, Trial
+
+CANCELLED = "cancelled"
+
+
+def lock_trial(connection: Connection, study_id: int, number: int) -> Row[Any] | None:
+    """Lock one trial of a study whose lock the caller holds; None when there is no such trial."""
+    query = select(Trial.__table__).where(Trial.study_id == study_id, Trial.number == number).with_for_update()
+    return connection.execute(query).one_or_none()
+
+
+def cancel_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: datetime) -> None:
+    """Cancel a queued trial of a locked, living study; tell the holder of a running one to stop. Others stay as they are."""
+    if trial.state == TrialState.RUNNING:
+        connection.execute(
+            update(Lease).where(Lease.study_id == study.id, Lease.number == trial.number).values(stop=CANCELLED)
+        )
+    elif trial.state == TrialState.QUEUED:
+        spent = study.allocated == study.budget or study.closing is not None
+        last = spent and study.finished + 1 == study.allocated
+        move = _study_end(connection, study.id) if last else None
+        cancel_waiting(connection, study, reason=CANCELLED, now=now, move=move, only=trial.number)
+
+
+def _study_end(connection: Connection, study_id: int) -> StudyState:
+    return StudyState.COMPLETED if has_completed(connection, study_id) else StudyState.FAILED
+
+
+def retry_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: datetime) -> None:
+    """Queue a failed trial of a locked study again; a study that had ended goes on. What failed before is no strike.
+
+    Raise ValueError for a trial that has not failed, and for a study that cannot go on.
+    """
+    if trial.state != TrialState.FAILED:
+        raise ValueError(f"the trial is {trial.state}; only a failed one can be retried")
+    values: dict[str, Any] = {"finished": study.finished - 1}
+    changes = [
+        Change(TrialState.QUEUED, number=trial.number, attempt=trial.attempt, source=trial.state, reason="retried")
+    ]
+    if study.state not in LIVE_STUDY:
+        values |= study_move(study, StudyState.RUNNING, now) | reopened(study, now)
+        changes.append(Change(StudyState.RUNNING, source=study.state, reason="retried"))
+    seqs = record(connection, study, changes, now)
+    connection.execute(
+        update(Trial)
+        .where(Trial.study_id == study.id, Trial.number == trial.number, Trial.state == TrialState.FAILED)
+        .values(
+            state=TrialState.QUEUED,
+            reason=None,
+            finished_at=None,
+            next_run_at=None,
+            forgiven=trial.attempt,
+            seq=seqs[trial.number],
+        )
+    )
+    update_study(connection, study, {**values, "seq": study.seq + len(changes)})
+
+
+def reopened(study: Row[Any], now: datetime) -> dict[str, Any]:
+    """Give the column values of an ended study that goes on: while it was over its clock stood, and nothing closes it."""
+    over = (now - study.finished_at).total_seconds() if study.started_at is not None else 0.0
+    return {"closing": None, "paused_seconds": study.paused_seconds + max(0.0, over)}

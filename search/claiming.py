@@ -1,0 +1,272 @@
+"""Claiming: trials with their parameters, for whoever asks.
+
+Grid and random points are drawn in the claim's transaction; a model-based strategy reserves first, thinks outside any
+lock, and fills the parameters under the claims' tokens.
+
+A claimer keeps what is costly to rebuild (definitions, strategies with the history they have read); all it knows can be
+lost at any moment. It may be used from several threads.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from models import checkpoints, claims, closings, trials
+from models.claims import Claimed
+from models.ids import show_trial
+from models.ledger import lock_study
+from models.session import Connection, Database, Row
+from search import duplicates
+from search.clock import Clock, utc_now
+from search.definition import StudyDefinition
+from search.records import Suggestion
+from search.sampling import derive_seed
+from search.strategies.table import Strategy, make
+from search.views import read_definition, trial_record
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A file that an earlier attempt had written whole, and the values the trial had by then."""
+
+    step: int
+    path: str
+    sha256: str
+    values: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A trial to run: what, with which parameters, and the token every write about it must carry.
+
+    `checkpoints` are what it may go on from, the newest first.
+    """
+
+    study_id: int
+    number: int
+    attempt: int
+    token: str
+    params: Mapping[str, Any]
+    definition: StudyDefinition
+    seed: int
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The trial's public id."""
+        return show_trial(self.study_id, self.number)
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """The attempt its token speaks for: (study, number, attempt)."""
+        return self.study_id, self.number, self.attempt
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a claimer remembers of one study. The lock is for the strategy, which serves one thread at a time."""
+
+    definition: StudyDefinition
+    seed: int
+    strategy: Strategy
+    seq: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_MOST_KNOWN = 32
+
+
+class Claimer:
+    """Claims trials from one database."""
+
+    def __init__(self, database: Database, *, clock: Clock = utc_now) -> None:
+        """Read the time for `next_run_at` and a study's seconds from `clock`."""
+        self.database = database
+        self.clock = clock
+        self._known: dict[int, _Known] = {}
+        self._knowing = threading.Lock()
+
+    def claim(self, *, worker: str, queue: str, capacity: int, objectives: Sequence[str] = ()) -> list[Claim]:
+        """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do.
+
+        `objectives` are the registered ones that this worker can run.
+        """
+        return self._ready(self._take_any(worker, queue, capacity, objectives))
+
+    def ask(self, study_id: int, *, client: str, count: int, seconds: float | None) -> list[Claim]:
+        """Give a client up to `count` trials of one study: those it holds already first.
+
+        Its leases last `seconds` without a word from it; None = as long as the deployment's.
+        """
+        return self._ready(
+            self.database.write(partial(self._ask, study_id=study_id, client=client, count=count, seconds=seconds))
+        )
+
+    def _ask(
+        self, connection: Connection, study_id: int, client: str, count: int, seconds: float | None
+    ) -> list[Claimed]:
+        # Under the study's lock, so that a twin of this request finds what this one took.
+        lock_study(connection, study_id)
+        held = claims.still_held(connection, study_id, client)[:count]
+        if len(held) == count:
+            return held
+        _, fresh = self._take_from(connection, study_id, client, count - len(held), seconds)
+        return held + fresh
+
+    def _take_any(self, worker: str, queue: str, capacity: int, objectives: Sequence[str]) -> list[Claimed]:
+        """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
+        passed: set[int] = set()
+        while True:
+            study_id, claimed = self.database.write(
+                partial(
+                    self._take,
+                    worker=worker,
+                    queue=queue,
+                    capacity=capacity,
+                    objectives=objectives,
+                    passed=frozenset(passed),
+                )
+            )
+            if claimed or study_id is None:
+                return claimed
+            passed.add(study_id)
+
+    def _take(
+        self,
+        connection: Connection,
+        worker: str,
+        queue: str,
+        capacity: int,
+        objectives: Sequence[str],
+        passed: frozenset[int],
+    ) -> tuple[int | None, list[Claimed]]:
+        """Claim from the first study that may have work and was not passed over yet."""
+        study_id = claims.candidate(connection, queue=queue, objectives=objectives, passed=passed, now=self.clock())
+        if study_id is None:
+            return None, []
+        return self._take_from(connection, study_id, worker, capacity, None)
+
+    def _take_from(
+        self, connection: Connection, study_id: int, worker: str, capacity: int, seconds: float | None
+    ) -> tuple[int, list[Claimed]]:
+        now = self.clock()
+        reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
+        if reservation is None:
+            closings.close_if_spent(connection, study_id, now)
+            return study_id, []
+        points = self._points(self._know(connection, reservation.study), reservation.draws)
+        return study_id, claims.take(connection, reservation, points, worker=worker, now=now, seconds=seconds)
+
+    def _know(self, connection: Connection, study: Row[Any]) -> _Known:
+        with self._knowing:
+            known = self._known.get(study.id)
+            if known is None:
+                definition = read_definition(claims.stored_definition(connection, study.id))
+                known = _Known(definition, study.seed, make(definition, study.seed))
+                self._known[study.id] = known
+                if len(self._known) > _MOST_KNOWN:
+                    # The oldest goes; what it knew is read again should its study come up once more.
+                    del self._known[next(iter(self._known))]
+            return known
+
+    def _points(self, known: _Known, draws: range) -> list[dict[str, Any]]:
+        """Fill the parameters of strategies without a history now; the others reserve only."""
+        if known.strategy.reads_history:
+            return [{"params": None, "origin": "model", "why": {}} for _ in draws]
+        with known.lock:
+            return [_point(suggestion) for suggestion in known.strategy.suggest(draws)]
+
+    def _ready(self, claimed: Sequence[Claimed]) -> list[Claim]:
+        """Complete a batch of one study: suggest what has no parameters yet, find what may be resumed."""
+        if not claimed:
+            return []
+        study_id = claimed[0].study_id
+        known = self._known_of(study_id)
+        filled = [claim for claim in claimed if claim.params is not None]
+        waiting = [claim for claim in claimed if claim.params is None]
+        if waiting:
+            filled += self._suggest(study_id, known, waiting)
+        again = {claim.number: claim.attempt for claim in filled if claim.attempt > 1}
+        resumable = self.database.read(partial(_resumable, study_id=study_id, attempts=again)) if again else {}
+        return [_claim(known, claim, resumable.get(claim.number, ())) for claim in filled]
+
+    def _known_of(self, study_id: int) -> _Known:
+        known = self._known.get(study_id)
+        if known is not None:
+            return known
+        return self.database.read(lambda c: self._know(c, claims.study_of(c, study_id)))
+
+    def _suggest(self, study_id: int, known: _Known, waiting: Sequence[Claimed]) -> list[Claimed]:
+        """Ask a model-based strategy, outside any lock of the database, and write its points under the claims' tokens."""
+        ordered = sorted(waiting, key=lambda claim: claim.draw or 0)
+        with known.lock:
+            self._read_history(study_id, known)
+            suggestions: list[Suggestion] = []
+            for draws in _runs([claim.draw for claim in ordered if claim.draw is not None]):
+                suggestions += known.strategy.suggest(draws)
+            return self.database.write(lambda connection: _fill(connection, study_id, known, ordered, suggestions))
+
+    def _read_history(self, study_id: int, known: _Known) -> None:
+        rows = self.database.read(lambda connection: trials.changed_trials(connection, study_id, known.seq))
+        known.strategy.update([trial_record(row) for row in rows])
+        known.seq = max([known.seq, *(row.seq for row in rows)])
+
+
+def _fill(
+    connection: Connection,
+    study_id: int,
+    known: _Known,
+    waiting: Sequence[Claimed],
+    suggestions: Sequence[Suggestion],
+) -> list[Claimed]:
+    study = lock_study(connection, study_id)
+    if study is None:
+        return []
+    distinct = duplicates.settle(connection, study_id, known.definition, known.seed, waiting, suggestions)
+    points = {claim.token: _point(s) for claim, s in zip(waiting, distinct, strict=True)}
+    filled = claims.fill(connection, study, [(claim, points[claim.token]) for claim in waiting])
+    return [claim for claim in filled if claim.params is not None]
+
+
+def _resumable(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[Checkpoint, ...]]:
+    found = checkpoints.checkpoints_of(connection, study_id, attempts)
+    return {
+        number: tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in rows)
+        for number, rows in found.items()
+    }
+
+
+def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -> Claim:
+    return Claim(
+        study_id=claimed.study_id,
+        number=claimed.number,
+        attempt=claimed.attempt,
+        token=claimed.token,
+        params=claimed.params or {},
+        definition=known.definition,
+        seed=derive_seed(known.seed, claimed.number),
+        checkpoints=resumable,
+    )
+
+
+def _point(suggestion: Suggestion) -> dict[str, Any]:
+    return {
+        "params": dict(suggestion.params),
+        "origin": suggestion.origin,
+        "grid_index": suggestion.grid_index,
+        "dedupe_key": suggestion.dedupe_key,
+        "why": dict(suggestion.why),
+    }
+
+
+def _runs(draws: Sequence[int]) -> list[range]:
+    """Split sorted draw indices into unbroken runs."""
+    runs: list[range] = []
+    for draw in draws:
+        if runs and runs[-1].stop == draw:
+            runs[-1] = range(runs[-1].start, draw + 1)
+        else:
+            runs.append(range(draw, draw + 1))
+    return runs
