@@ -3,28 +3,35 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from models.leases import insert_new
 from models.tables import Checkpoint
 
 KEPT = 2
 
 
 def add_checkpoint(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Store a checkpoint of an attempt whose lease the caller has locked; the trial's older ones but one are forgotten."""
-    insert_new(connection, Checkpoint, [row], Checkpoint.step)
+    """Store a checkpoint of an attempt whose lease the caller has locked; one of the same step is replaced.
+
+    Of the trial's checkpoints the KEPT newest stay.
+    """
+    _forget(connection, row["study_id"], row["number"], row["attempt"], row["step"])
+    connection.execute(insert(Checkpoint).values(**row))
     ranked = _ranked().where(Checkpoint.study_id == row["study_id"], Checkpoint.number == row["number"]).subquery()
     old = select(ranked.c.attempt, ranked.c.step).where(ranked.c.place > KEPT)
     for gone in connection.execute(old).all():
-        connection.execute(
-            delete(Checkpoint).where(
-                Checkpoint.study_id == row["study_id"],
-                Checkpoint.number == row["number"],
-                Checkpoint.attempt == gone.attempt,
-                Checkpoint.step == gone.step,
-            )
+        _forget(connection, row["study_id"], row["number"], gone.attempt, gone.step)
+
+
+def _forget(connection: Connection, study_id: int, number: int, attempt: int, step: int) -> None:
+    connection.execute(
+        delete(Checkpoint).where(
+            Checkpoint.study_id == study_id,
+            Checkpoint.number == number,
+            Checkpoint.attempt == attempt,
+            Checkpoint.step == step,
         )
+    )
 
 
 def checkpoints_of(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, Sequence[Row[Any]]]:

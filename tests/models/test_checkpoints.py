@@ -1,5 +1,7 @@
 """Checkpoints: only whole files of earlier attempts are offered, the newest two, and a stale token adds none."""
 
+from dataclasses import replace
+
 from search.dispatch import Claim, Dispatcher, Kept
 from tests.support.ledger import Ledger, definition
 
@@ -56,10 +58,11 @@ def test_a_stale_token_adds_no_checkpoint(ledger: Ledger) -> None:
     assert worker.keep(_kept(again, 7))
 
 
-def test_the_same_checkpoint_may_be_said_twice(ledger: Ledger) -> None:
+def test_a_later_checkpoint_of_the_same_step_replaces_the_earlier(ledger: Ledger) -> None:
+    """A step may be long, and saved more than once on the way."""
     ledger.create(definition(trials=1))
     worker = ledger.worker()
     (claim,) = worker.claim(queue="cpu", capacity=1)
     assert worker.keep(_kept(claim, 1))
-    assert worker.keep(_kept(claim, 1))
-    assert len(ledger.rows("checkpoint")) == 1
+    assert worker.keep(replace(_kept(claim, 1), path="1-1-later.pt"))
+    assert _offered(_next_attempt(worker, claim)) == [("1-1-later.pt", 1)]
