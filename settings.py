@@ -17,6 +17,11 @@ _DATABASES = {
 _BEATS_IN_A_LEASE = 3
 
 
+def _objectives_here() -> Path | None:
+    path = Path("tuneup.toml")
+    return path if path.is_file() else None
+
+
 class Settings(BaseSettings):
     """Everything an operator can set, read from `TUNEUP_*` variables. Times are in seconds."""
 
@@ -30,6 +35,11 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=10.0, gt=0)
     reaper_seconds: float = Field(default=7.0, gt=0)
     poll_seconds: float = Field(default=20.0, gt=0)
+
+    objectives: Path | None = Field(default_factory=_objectives_here, validate_default=True)
+    checkpoints: Path = Field(default=Path(".tuneup/checkpoints"), validate_default=True)
+    checkpoint_seconds: float = Field(default=30.0, gt=0)
+    grace_seconds: float = Field(default=10.0, ge=0)
 
     queue: str = "cpu"
     device: str | None = None
@@ -46,6 +56,18 @@ class Settings(BaseSettings):
             return url
         return f"{_SQLITE}{Path(url.removeprefix(_SQLITE)).resolve()}"
 
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _named(cls, path: object) -> object:
+        """An empty name is none: so that a program started elsewhere does not look for a file of its own."""
+        return None if path == "" else path
+
+    @field_validator("objectives", "checkpoints")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """Settle where a file lies: relative to where the program was started."""
+        return None if path is None else path.resolve()
+
     @field_validator("api_key")
     @classmethod
     def _bare(cls, key: SecretStr | None) -> SecretStr | None:
@@ -61,6 +83,15 @@ class Settings(BaseSettings):
                 f"TUNEUP_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}): else living workers are taken for dead"
             )
         return self
+
+
+def places(settings: Settings) -> dict[str, str]:
+    """Return the variables that say where things lie, for programs that are started in another folder."""
+    return {
+        "TUNEUP_DATABASE_URL": settings.database_url,
+        "TUNEUP_OBJECTIVES": str(settings.objectives or ""),
+        "TUNEUP_CHECKPOINTS": str(settings.checkpoints),
+    }
 
 
 def load() -> Settings:

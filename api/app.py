@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
@@ -17,15 +18,20 @@ from api.errors import documented
 from api.etags import Etags
 from api.openapi import DocumentedApi
 from api.queries import refuse_unknown
-from api.routes import catalogs, health, pages, studies, trials
+from api.routes import catalogs, health, interventions, pages, remote, studies, trials
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
+from search.claiming import Claimer
 from search.clock import utc_now
 from settings import Settings
 from workers.queue import Doorbell, make_app
 from workers.reaper import Reaper
 
 log = logging.getLogger("tuneup.api")
+
+# Fewer than any pool has connections, and one of those is the reaper's: who comes while all are at work waits in line,
+# where without this it would wait for a connection and be refused after some seconds.
+REQUESTS_AT_ONCE = 14
 
 STATIC = Path(__file__).resolve().parent.parent / "dashboard" / "static"
 
@@ -47,7 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     guarded = APIRouter(
         prefix="/v1", dependencies=[Depends(require_key), Depends(refuse_unknown)], responses=documented(401, 422, 503)
     )
-    for router in (studies.router, trials.router, catalogs.router, pages.api_router):
+    for router in (
+        studies.router,
+        trials.router,
+        remote.router,
+        interventions.router,
+        catalogs.router,
+        pages.api_router,
+    ):
         guarded.include_router(router)
     app.include_router(guarded)
     app.include_router(pages.router, dependencies=[Depends(require_key)])
@@ -69,6 +82,7 @@ def _version() -> str:
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = REQUESTS_AT_ONCE
         database = Database(settings.database_url)
         doorbell = Doorbell(make_app(settings.broker_url))
         reaper = Reaper(
@@ -83,6 +97,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             project_id=database.write(lambda connection: ensure_project(connection, DEFAULT_PROJECT, utc_now())),
             api_key=settings.api_key.get_secret_value() if settings.api_key is not None else None,
             worker_seconds=3 * settings.heartbeat_seconds,
+            lease_seconds=settings.lease_seconds,
+            claimer=Claimer(database),
         )
         reaper.start()
         yield

@@ -65,7 +65,13 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401  any JSON value
     return value
 
 
+async def read_json_if_any(request: Request) -> Any:  # noqa: ANN401  any JSON value
+    """Return the body as `read_json` does; an empty one is an object without fields."""
+    return await read_json(request) if await request.body() else {}
+
+
 JsonBody = Annotated[Any, Depends(read_json)]
+OptionalJsonBody = Annotated[Any, Depends(read_json_if_any)]
 
 
 def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON value

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from models.session import Database
+from search.claiming import Claimer
 from workers.queue import Doorbell
 
 
@@ -18,6 +19,8 @@ class Services:
     project_id: int
     api_key: str | None
     worker_seconds: float
+    lease_seconds: float
+    claimer: Claimer
 
 
 def get_services(request: Request) -> Services:

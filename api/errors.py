@@ -103,7 +103,8 @@ async def _domain(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InvalidValue):
         return _refusal(title, error.faults)
     detail = _DETAILS.get(kind) or (str(error) if isinstance(error, TuneupError) else None)
-    return problem(status, title=title, detail=detail, headers=headers)
+    faults = error.faults if isinstance(error, Conflict) else ()
+    return problem(status, title=title, detail=detail, faults=faults, headers=headers)
 
 
 async def _validation(_: Request, error: Exception) -> JSONResponse:

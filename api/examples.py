@@ -4,8 +4,36 @@ from fastapi.openapi.models import Example
 
 from search.examples import EXAMPLE_STUDIES
 
+_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  shown, and good for nothing
+
 STUDIES = {name: Example(summary=name, value=study) for name, study in EXAMPLE_STUDIES.items()}
 EDITS = {
     "more trials": Example(summary="Raise the budget", value={"budget": {"trials": 200}}),
     "another name": Example(summary="Rename and label", value={"name": "digits-mlp-2", "labels": {"team": "vision"}}),
 }
+ASKS = {
+    "one": Example(summary="One trial, with all that may be left out left out", value={}),
+    "several": Example(
+        summary="Four trials for a client that may ask again after a restart",
+        value={"client_id": "laptop-1", "count": 4, "lease_seconds": 600},
+    ),
+}
+TELLS = {
+    "a result": Example(summary="Completed", value={"token": _TOKEN, "values": {"val_loss": 0.25}}),
+    "as measured": Example(summary="Completed, with the values of its measurements", value={"token": _TOKEN}),
+    "diverged": Example(
+        summary="Unstable here", value={"token": _TOKEN, "state": "diverged", "reason": "loss is not finite"}
+    ),
+    "failed": Example(summary="It broke", value={"token": _TOKEN, "state": "failed", "reason": "KeyError: 'lr'"}),
+}
+MEASUREMENTS = {
+    "two steps": Example(
+        summary="Two steps at once",
+        value={
+            "token": _TOKEN,
+            "measurements": [{"step": 1, "values": {"val_loss": 0.5}}, {"step": 2, "values": {"val_loss": 0.4}}],
+        },
+    ),
+    "a sign of life": Example(summary="Only renew the lease", value={"token": _TOKEN, "measurements": []}),
+}
+RELEASES = {"give back": Example(summary="Somebody else may run it", value={"token": _TOKEN, "reason": "shutdown"})}

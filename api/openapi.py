@@ -9,6 +9,7 @@ from fastapi.openapi.models import Example
 from fastapi.openapi.utils import get_openapi
 
 from api.schemas.problems import PROBLEM_SCHEMA
+from api.schemas.remote import BODIES
 from search.schema import StudyDefinition
 from search.service import EDITABLE
 
@@ -38,10 +39,10 @@ _DESCRIPTION = """A study goes in, workers train its trials, and the best config
 """
 
 
-def json_body(schema: str, examples: Mapping[str, Example]) -> dict[str, Any]:
+def json_body(schema: str, examples: Mapping[str, Example], *, required: bool = True) -> dict[str, Any]:
     """Describe a body that `api.bodies` reads, by the name of its schema, for `openapi_extra`."""
     content = {"schema": {"$ref": _REF + schema}, "examples": dict(examples)}
-    return {"requestBody": {"required": True, "content": {_JSON: content}}}
+    return {"requestBody": {"required": required, "content": {_JSON: content}}}
 
 
 class DocumentedApi(FastAPI):
@@ -100,4 +101,7 @@ def _schemas() -> dict[str, Any]:
         "properties": {name: whole["properties"][name] for name in EDITABLE},
         "additionalProperties": False,
     }
+    for body in BODIES:
+        schema = body.model_json_schema(ref_template=_REF + "{model}")
+        parts |= schema.pop("$defs", {}) | {body.__name__: schema}
     return {**parts, "StudyDefinition": whole, "StudyEdits": edits, "Problem": PROBLEM_SCHEMA}

@@ -37,11 +37,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What became of a batch of endings: numbers accepted now, accepted before, and refused as stale."""
+    """What became of a batch of endings, by token: accepted now, accepted before, and refused as stale."""
 
-    accepted: tuple[int, ...]
-    repeated: tuple[int, ...]
-    stale: tuple[int, ...]
+    accepted: tuple[str, ...]
+    repeated: tuple[str, ...]
+    stale: tuple[str, ...]
 
 
 def end(
@@ -59,7 +59,7 @@ def end(
     """
     study = lock_counters(connection, study_id)
     if study is None:
-        return Verdicts((), (), tuple(ending.number for ending in endings))
+        return Verdicts((), (), tuple(ending.token for ending in endings))
     leases = {row.token: row for row in lock_leases(connection, [ending.token for ending in endings])}
     holds = [_holds(leases.get(ending.token), study_id, ending) for ending in endings]
     gone = list(compress(endings, map(not_, holds)))
@@ -71,9 +71,9 @@ def end(
         _move(connection, study, live, now, max_failed)
     repeated = _repeated(connection, study_id, gone)
     return Verdicts(
-        accepted=tuple(ending.number for ending in live),
-        repeated=tuple(sorted(repeated)),
-        stale=tuple(ending.number for ending in gone if ending.number not in repeated),
+        accepted=tuple(ending.token for ending in live),
+        repeated=tuple(ending.token for ending in gone if ending.token in repeated),
+        stale=tuple(ending.token for ending in gone if ending.token not in repeated),
     )
 
 
@@ -101,18 +101,18 @@ def _obey(connection: Connection, study_id: int, endings: Sequence[Ending]) -> l
     ]
 
 
-def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> set[int]:
-    """Find those whose very result stands already: a reply was lost, and the worker says it again."""
+def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> set[str]:
+    """Find the tokens of those whose very result stands already: a reply was lost, and the worker says it again."""
     if not gone:
         return set()
-    by_number = {ending.number: ending for ending in gone}
     last = and_(Attempt.study_id == Trial.study_id, Attempt.number == Trial.number, Attempt.attempt == Trial.attempt)
     query = (
         select(Trial.number, Trial.attempt, Trial.state, Trial.values, Attempt.token)
         .join(Attempt, last)
-        .where(Trial.study_id == study_id, Trial.number.in_(list(by_number)))
+        .where(Trial.study_id == study_id, Trial.number.in_([ending.number for ending in gone]))
     )
-    return {row.number for row in connection.execute(query) if _same(row, by_number[row.number])}
+    stands = {row.number: row for row in connection.execute(query)}
+    return {ending.token for ending in gone if ending.number in stands and _same(stands[ending.number], ending)}
 
 
 def _same(row: Row[Any], ending: Ending) -> bool:

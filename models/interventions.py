@@ -1,9 +1,9 @@
-"""What a person does to a single trial: take it out of the study, or give a failed one another try."""
+"""What a person does to a single trial, under its study's lock: take it out, or give a failed one another try."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, update
 
 from models.closings import cancel_waiting, has_completed
 from models.ledger import Change, record, study_move, update_study
@@ -11,12 +11,6 @@ from models.states import LIVE_STUDY, StudyState, TrialState
 from models.tables import Lease, Trial
 
 CANCELLED = "cancelled"
-
-
-def lock_trial(connection: Connection, study_id: int, number: int) -> Row[Any] | None:
-    """Lock one trial of a study whose lock the caller holds; None when there is no such trial."""
-    query = select(Trial.__table__).where(Trial.study_id == study_id, Trial.number == number).with_for_update()
-    return connection.execute(query).one_or_none()
 
 
 def cancel_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: datetime) -> None:

@@ -1,12 +1,14 @@
 """Reading trials: pages, deltas, one, its measurements and attempts."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, desc, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, desc, func, or_, select
 
+from models.rowsets import among, pack
 from models.states import AttemptState
-from models.tables import Attempt, Measurement, Study, Trial
+from models.tables import Attempt, Lease, Measurement, Study, Trial
 
 # Past every finite score, so that trials without one sort behind those that have one.
 _NO_SCORE = 1.7976931348623157e308
@@ -124,6 +126,31 @@ def attempt_of(connection: Connection, study_id: int, number: int, token: str) -
         Attempt.study_id == study_id, Attempt.number == number, Attempt.token == token
     )
     return connection.execute(query).scalar_one_or_none()
+
+
+def leased_trials(connection: Connection, study_id: int, tokens: Sequence[str]) -> Sequence[Row[Any]]:
+    """Return the trials that these tokens hold now, by number, each with its token and its lease's own `seconds`."""
+    given = {"study": study_id, "tokens": pack(tokens)}
+    return connection.execute(_leased(connection.dialect.name), given).all()
+
+
+@cache
+def _leased(dialect: str) -> Select[Any]:
+    held = and_(Lease.study_id == Trial.study_id, Lease.number == Trial.number)
+    return (
+        select(Trial.__table__, Lease.token, Lease.seconds)
+        .join(Lease, held)
+        .where(Lease.study_id == bindparam("study"), among(dialect, Lease.token.expression, "tokens"))
+        .order_by(Trial.number)
+    )
+
+
+def reported(connection: Connection, study_id: int, number: int, attempt: int) -> Sequence[Row[Any, Any]]:
+    """Return (step, values) of what one attempt of a trial reported, by step."""
+    query = select(Measurement.step, Measurement.values).where(
+        Measurement.study_id == study_id, Measurement.number == number, Measurement.attempt == attempt
+    )
+    return connection.execute(query.order_by(Measurement.step)).all()
 
 
 def list_attempts(connection: Connection, study_id: int, number: int) -> Sequence[Row[Any]]:

@@ -8,16 +8,18 @@ lost at any moment. It may be used from several threads.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from models import checkpoints, claims, closings, trials
+from models import checkpoints, claims, closings, leases, trials
 from models.claims import Claimed
 from models.ids import show_trial
 from models.ledger import lock_study
-from models.session import Connection, Database, Row
+from models.session import Connection, Database, Row, Work
+from models.states import LIVE_STUDY
 from search import duplicates
 from search.clock import Clock, utc_now
 from search.definition import StudyDefinition
@@ -95,25 +97,41 @@ class Claimer:
         """
         return self._ready(self._take_any(worker, queue, capacity, objectives))
 
-    def ask(self, study_id: int, *, client: str, count: int, seconds: float | None) -> list[Claim]:
-        """Give a client up to `count` trials of one study: those it holds already first.
-
-        Its leases last `seconds` without a word from it; None = as long as the deployment's.
-        """
-        return self._ready(
-            self.database.write(partial(self._ask, study_id=study_id, client=client, count=count, seconds=seconds))
-        )
-
-    def _ask(
-        self, connection: Connection, study_id: int, client: str, count: int, seconds: float | None
+    def hold(
+        self, connection: Connection, study_id: int, *, client: str, count: int, seconds: float | None
     ) -> list[Claimed]:
+        """Give a client up to `count` trials of one study, in the caller's transaction: those it holds already first.
+
+        Their leases are renewed; new ones last `seconds` without a word from it (None = as long as the deployment's).
+        Of a study that has ended there are none. What has no parameters yet is to be filled with `suggesting`.
+        """
         # Under the study's lock, so that a twin of this request finds what this one took.
-        lock_study(connection, study_id)
+        study = lock_study(connection, study_id)
+        if study is None or study.state not in LIVE_STUDY:
+            return []
         held = claims.still_held(connection, study_id, client)[:count]
+        if held:
+            leases.beat(connection, [claim.token for claim in held])
         if len(held) == count:
             return held
         _, fresh = self._take_from(connection, study_id, client, count - len(held), seconds)
         return held + fresh
+
+    @contextmanager
+    def suggesting(self, study_id: int, waiting: Sequence[Claimed]) -> Iterator[Work[list[Claimed]]]:
+        """Find points for reserved trials, outside any transaction; yield the unit of work that writes them.
+
+        The unit is fenced by the claims' tokens and returns those that still hold. Run it inside: until then the
+        strategy serves nobody else, so that whoever comes next sees these points.
+        """
+        known = self._known_of(study_id)
+        ordered = sorted(waiting, key=lambda claim: claim.draw or 0)
+        with known.lock:
+            self._read_history(study_id, known)
+            suggestions: list[Suggestion] = []
+            for draws in _runs([claim.draw for claim in ordered if claim.draw is not None]):
+                suggestions += known.strategy.suggest(draws)
+            yield lambda connection: _fill(connection, study_id, known, ordered, suggestions)
 
     def _take_any(self, worker: str, queue: str, capacity: int, objectives: Sequence[str]) -> list[Claimed]:
         """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
@@ -187,7 +205,7 @@ class Claimer:
         filled = [claim for claim in claimed if claim.params is not None]
         waiting = [claim for claim in claimed if claim.params is None]
         if waiting:
-            filled += self._suggest(study_id, known, waiting)
+            filled += self._suggest(study_id, waiting)
         again = {claim.number: claim.attempt for claim in filled if claim.attempt > 1}
         resumable = self.database.read(partial(_resumable, study_id=study_id, attempts=again)) if again else {}
         return [_claim(known, claim, resumable.get(claim.number, ())) for claim in filled]
@@ -198,15 +216,10 @@ class Claimer:
             return known
         return self.database.read(lambda c: self._know(c, claims.study_of(c, study_id)))
 
-    def _suggest(self, study_id: int, known: _Known, waiting: Sequence[Claimed]) -> list[Claimed]:
+    def _suggest(self, study_id: int, waiting: Sequence[Claimed]) -> list[Claimed]:
         """Ask a model-based strategy, outside any lock of the database, and write its points under the claims' tokens."""
-        ordered = sorted(waiting, key=lambda claim: claim.draw or 0)
-        with known.lock:
-            self._read_history(study_id, known)
-            suggestions: list[Suggestion] = []
-            for draws in _runs([claim.draw for claim in ordered if claim.draw is not None]):
-                suggestions += known.strategy.suggest(draws)
-            return self.database.write(lambda connection: _fill(connection, study_id, known, ordered, suggestions))
+        with self.suggesting(study_id, waiting) as fill:
+            return self.database.write(fill)
 
     def _read_history(self, study_id: int, known: _Known) -> None:
         rows = self.database.read(lambda connection: trials.changed_trials(connection, study_id, known.seq))

@@ -19,7 +19,15 @@ from search.errors import Fault, InvalidStudy
 from search.examples import EXAMPLE_STUDIES
 from search.hygiene import beneath, clean, join
 from search.objectives import RECIPES
-from search.schema import FIXABLE, STRATEGIES, Budget, ClassifierObjective, GridSearch, StudyDefinition
+from search.schema import (
+    FIXABLE,
+    STRATEGIES,
+    Budget,
+    ClassifierObjective,
+    GridSearch,
+    StudyDefinition,
+    objective_kind,
+)
 from search.space import count_grid
 from search.structure import METRIC, NETWORK, SHAPES, read, read_parameter
 
@@ -108,7 +116,7 @@ class _Reader:
         """Take what the objective says field by field, so that one bad field does not hide the others' faults."""
         raw = self.raw.get("objective")
         recipe = RECIPES.get(_text(raw, "recipe") or "")
-        if recipe is None or not isinstance(raw, Mapping):
+        if recipe is None or objective_kind(raw) != "recipe" or not isinstance(raw, Mapping):
             return {}
         bad = frozenset(fault.path for fault in self._faults)
         named = ClassifierObjective.model_fields.keys() - FIXABLE

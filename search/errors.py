@@ -4,7 +4,7 @@ TuneupError
  ├── InvalidStudy   the definition cannot be run; carries every fault, each with its field path
  ├── InvalidValue   one value of a request cannot be accepted; carries its faults likewise
  ├── NotFound       no such thing in this project
- └── Conflict       it exists, but its state does not allow this
+ └── Conflict       it exists, but its state does not allow this; may carry faults that name the field
 
 Every message names the thing and the remedy. HTTP statuses are the API's business (`api/errors.py`).
 """
@@ -42,4 +42,8 @@ class NotFound(TuneupError):
 
 
 class Conflict(TuneupError):
-    """The state of the thing does not allow the request."""
+    """The state of the thing does not allow the request; `faults` names the field where one is to blame."""
+
+    def __init__(self, message: str, faults: Iterable[Fault] = ()) -> None:
+        self.faults = tuple(faults)
+        super().__init__(message)

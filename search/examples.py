@@ -74,10 +74,43 @@ WINE_RANDOM: dict[str, Any] = {
     "budget": {"trials": 30},
 }
 
+# Asked for and told by whoever runs it; metrics and parameters are the runner's own.
+BRANIN_EXTERNAL: dict[str, Any] = {
+    "name": "branin",
+    "objective": {"external": True},
+    "metrics": [{"name": "value", "goal": "minimize"}],
+    "space": {
+        "x1": {"type": "float", "low": -5.0, "high": 10.0},
+        "x2": {"type": "float", "low": 0.0, "high": 15.0},
+    },
+    "search": {"strategy": "bayesian", "seed": 1},
+    "budget": {"trials": 60},
+}
+
+# Accepted once a worker has registered an objective of this name; see docs/objectives.md.
+POLYNOMIAL_COMMAND: dict[str, Any] = {
+    "name": "polynomial",
+    "objective": {"name": "polynomial", "steps": 30, "options": {"degree": 3}},
+    "metrics": [{"name": "loss", "goal": "minimize"}],
+    "space": {
+        "rate": {"type": "float", "low": 1e-3, "high": 1.0, "scale": "log"},
+        "decay": {"type": "float", "low": 0.0, "high": 0.1},
+    },
+    "search": {"strategy": "random", "seed": 1},
+    "pruning": {"kind": "asha", "reduction": 3, "min_steps": 3},
+    "budget": {"trials": 20},
+    "report": "best",
+    "timeouts": {"progress": 60.0, "total": None},
+}
+
 EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "digits-mlp": DIGITS_MLP,
         "iris-grid": IRIS_GRID,
         "wine-random": WINE_RANDOM,
     }
+)
+# Kept apart: what they need is not there in every deployment.
+FURTHER_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
+    {"branin": BRANIN_EXTERNAL, "polynomial": POLYNOMIAL_COMMAND}
 )

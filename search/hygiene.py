@@ -57,6 +57,14 @@ def string_problem(text: str, longest: int) -> str | None:
     return None
 
 
+def escaped(text: str) -> str:
+    """Return a longer text fit to be stored: control characters but line ends and tabs, and surrogates, are written out."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"} else ascii(char)[1:-1]
+        for char in text.replace("\r\n", "\n")
+    )
+
+
 def _clean(value: object, path: str, depth: int, faults: list[Fault]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, Mapping | list | tuple):
         return _clean_container(value, path, depth, faults)

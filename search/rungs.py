@@ -40,7 +40,7 @@ def decide(connection: Connection, reports: Sequence[_Report]) -> dict[Place, st
         if (
             definition.pruning is None
             or value is None
-            or not rung(definition.pruning, report.step, last=definition.objective.epochs)
+            or not rung(definition.pruning, report.step, last=definition.objective.last_step)
         ):
             continue
         scores[report.claim.study_id, report.claim.number, report.step] = value

@@ -7,7 +7,7 @@ is checked by `parse_study`, which is the only way a definition from outside bec
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from search.examples import EXAMPLE_STUDIES
 from search.hygiene import LONGEST_NAME
@@ -42,7 +42,29 @@ NETWORKS: Mapping[str, type[MlpNetwork | CnnNetwork]] = {"mlp": MlpNetwork, "cnn
 FIXABLE = ("optimizer", "schedule", "lr", "warmup", "batch_size")
 
 
-class ClassifierObjective(Part):
+EXTERNAL = "external"
+
+
+class Runnable(Part):
+    """What every kind of objective answers; as it stands, for one that no worker runs."""
+
+    @property
+    def queue(self) -> str:
+        """The queue its trials wait in."""
+        return EXTERNAL
+
+    @property
+    def last_step(self) -> int | None:
+        """The step with which a trial has finished; None where it is not known."""
+        return None
+
+    @property
+    def registered(self) -> str | None:
+        """The name that a worker must have registered to run it; None where every worker of the queue can."""
+        return None
+
+
+class ClassifierObjective(Runnable):
     """Train a network to classify. Further fields fix options of the optimizer or schedule, such as `momentum`."""
 
     model_config = ConfigDict(extra="allow")
@@ -65,9 +87,79 @@ class ClassifierObjective(Part):
         given = {name: getattr(self, name) for name in FIXABLE}
         return {name: value for name, value in given.items() if value is not None} | (self.__pydantic_extra__ or {})
 
+    @property
+    def queue(self) -> str:
+        return self.device
 
-Objective: TypeAlias = ClassifierObjective
-OBJECTIVES: Mapping[str, type[ClassifierObjective]] = {"classifier": ClassifierObjective}
+    @property
+    def last_step(self) -> int | None:
+        return self.epochs
+
+
+class RegisteredObjective(Runnable):
+    """Run a command that workers have registered under this name. What it reports and what the space names is free."""
+
+    name: Name = Field(description="As in the workers' tuneup.toml; GET /v1/objectives lists the known ones")
+    device: Literal["cpu", "gpu"] = Field("cpu", description="The queue its trials wait in")
+    steps: int | None = Field(
+        None, ge=1, le=MOST_TRIALS, description="The last step it reports, at which nothing is pruned any more"
+    )
+    options: dict[str, Scalar] = Field({}, description="Handed to the command as they are", examples=[{"depth": 3}])
+
+    @property
+    def queue(self) -> str:
+        return self.device
+
+    @property
+    def last_step(self) -> int | None:
+        return self.steps
+
+    @property
+    def registered(self) -> str | None:
+        return self.name
+
+
+class ExternalObjective(Runnable):
+    """Run by the clients themselves, who ask for trials and tell their results over HTTP; no worker takes one."""
+
+    external: Literal[True] = Field(description="true")
+    steps: int | None = Field(
+        None, ge=1, le=MOST_TRIALS, description="The last step clients report, at which nothing is pruned any more"
+    )
+
+    @property
+    def last_step(self) -> int | None:
+        return self.steps
+
+
+Objective: TypeAlias = ClassifierObjective | RegisteredObjective | ExternalObjective
+# By the field that tells the kinds apart: an objective has exactly one of them.
+OBJECTIVES: Mapping[str, type[ClassifierObjective | RegisteredObjective | ExternalObjective]] = {
+    "recipe": ClassifierObjective,
+    "name": RegisteredObjective,
+    "external": ExternalObjective,
+}
+NO_KIND = "objective_kind"
+
+
+def objective_kind(given: object) -> str | None:
+    """Return which of OBJECTIVES this is, read or still to be read; None for none or several."""
+    if isinstance(given, BaseModel):
+        return next((kind for kind, model in OBJECTIVES.items() if isinstance(given, model)), None)
+    present = [kind for kind in OBJECTIVES if isinstance(given, Mapping) and kind in given]
+    return present[0] if len(present) == 1 else None
+
+
+AnyObjective: TypeAlias = Annotated[
+    Annotated[ClassifierObjective, Tag("recipe")]
+    | Annotated[RegisteredObjective, Tag("name")]
+    | Annotated[ExternalObjective, Tag("external")],
+    Discriminator(
+        objective_kind,
+        custom_error_type=NO_KIND,
+        custom_error_message=f"must have exactly one of {', '.join(OBJECTIVES)}",
+    ),
+]
 
 
 class Metric(Part):
@@ -136,6 +228,15 @@ class Budget(Part):
     seconds: float | None = Field(None, gt=0, le=1e9, description="From the first claim, not counting pauses")
 
 
+class Timeouts(Part):
+    """When an attempt is given up, in seconds; null = never. Clients' own trials have leases instead."""
+
+    progress: float | None = Field(
+        1800.0, gt=0, le=1e9, description="Without a measurement or another sign of progress"
+    )
+    total: float | None = Field(None, gt=0, le=1e9, description="From the attempt's start")
+
+
 # The same unions with the field that names the kind, for reading and for the JSON schema.
 AnyParameter: TypeAlias = Annotated[FloatParameter | IntParameter | CategoricalParameter, Field(discriminator="type")]
 AnySearch: TypeAlias = Annotated[GridSearch | RandomSearch | BayesianSearch, Field(discriminator="strategy")]
@@ -151,7 +252,7 @@ class StudyDefinition(Part):
     model_config = ConfigDict(json_schema_extra={"examples": list(EXAMPLE_STUDIES.values())})
 
     name: Name = Field(description="Shown to people; need not be unique")
-    objective: Objective
+    objective: AnyObjective
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=64)] = Field(
         description="Exactly one with role optimize", examples=[[{"name": "val_loss", "goal": "minimize"}]]
     )
@@ -159,6 +260,7 @@ class StudyDefinition(Part):
     search: AnySearch
     pruning: AnyPruning | None = Field(None, description="Absent = none")
     budget: Budget = Field(Budget(), description="Trials are required unless the strategy is grid")
+    timeouts: Timeouts = Field(Timeouts(), description="How long workers wait for a trial before they end it")
     parallelism: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Most trials at one time; absent = any")
     labels: dict[str, str] = Field({}, description="For finding studies again", examples=[{"team": "vision"}])
     report: Literal["last", "best"] = Field("last", description="Which measurement's values stand for a trial")

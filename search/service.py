@@ -15,13 +15,16 @@ from models.interventions import reopened
 from models.ledger import elapsed, lock_study, study_move
 from models.session import Connection, Row
 from models.states import LIVE_STUDY, StudyState
+from models.workers import registered_objectives
 from search.definition import StudyDefinition, parse_study
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.sampling import SEED_LIMIT
+from search.schema import EXTERNAL
 from search.views import get_study_row, view_study
 
 EDITABLE = ("name", "labels", "budget", "parallelism")
+_MOST_SHOWN = 50
 ENDED_FOR_GOOD = frozenset({StudyState.CANCELLED, StudyState.FAILED})
 
 
@@ -43,6 +46,7 @@ def create_study(
     definition = parse_study(raw)
     if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
         return _changed(connection, project_id, study_id)
+    _check_registered(connection, definition.objective.registered)
     seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
     study_id = new_study_id() if study_id is None else study_id
     studies.insert_study(
@@ -53,7 +57,8 @@ def create_study(
             "name": definition.name,
             "definition": definition.model_dump(mode="json"),
             "labels": dict(definition.labels),
-            "queue": definition.objective.device,
+            "queue": definition.objective.queue,
+            "objective": definition.objective.registered,
             "seed": seed,
             "budget": definition.trials,
             "seconds": definition.budget.seconds,
@@ -62,6 +67,20 @@ def create_study(
         },
     )
     return _changed(connection, project_id, study_id)
+
+
+def _check_registered(connection: Connection, name: str | None) -> None:
+    """Raise InvalidStudy for a name that no worker has registered: its trials would wait for ever."""
+    if name is None:
+        return
+    known = sorted(registered_objectives(connection))
+    if name not in known:
+        raise InvalidStudy([Fault("objective.name", _unregistered(name, known))])
+
+
+def _unregistered(name: str, known: list[str]) -> str:
+    shown = ", ".join(known[:_MOST_SHOWN]) or "none"
+    return f"no worker has registered {name!r}; known are {shown}: start a worker with it in its tuneup.toml"
 
 
 def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
@@ -76,7 +95,7 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         return _changed(connection, project_id, study.id)
     definition = _edited(study, asked)
     trials = definition.trials
-    if study.state in ENDED_FOR_GOOD and (trials, definition.budget.seconds) != (study.budget, study.seconds):
+    if _fixed(study, trials, definition.budget.seconds):
         raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
     if trials < study.allocated:
         raise InvalidStudy(
@@ -99,6 +118,13 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         values["closing"] = None
     studies.change_study(connection, study, values, now, event=target)
     return _changed(connection, project_id, study.id)
+
+
+def _fixed(study: Row[Any], trials: int, seconds: float | None) -> bool:
+    """Say whether another budget comes too late. A failed study may get more time: one of its trials can be retried."""
+    if study.state == StudyState.CANCELLED:
+        return (trials, seconds) != (study.budget, study.seconds)
+    return study.state in ENDED_FOR_GOOD and trials != study.budget
 
 
 def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefinition) -> StudyState | None:
@@ -198,4 +224,4 @@ def _changed(connection: Connection, project_id: int, study_id: int) -> Changed:
     view = view_study(connection, project_id, show_study(study_id))
     record = view.record
     wanted = record.state == StudyState.RUNNING and record.progress.finished < record.progress.budget
-    return Changed(view=view, wake=record.queue if wanted else None)
+    return Changed(view=view, wake=record.queue if wanted and record.queue != EXTERNAL else None)

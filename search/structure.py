@@ -17,9 +17,12 @@ from search.hygiene import join
 from search.parameters import PARAMETERS, Faulty
 from search.schema import (
     NETWORKS,
+    NO_KIND,
+    OBJECTIVES,
     PRUNINGS,
     STRATEGIES,
     AnyNetwork,
+    AnyObjective,
     AnyParameter,
     AnyPruning,
     AnySearch,
@@ -27,6 +30,7 @@ from search.schema import (
     ClassifierObjective,
     Metric,
     StudyDefinition,
+    Timeouts,
 )
 
 
@@ -50,10 +54,11 @@ METRIC = Shape(TypeAdapter(Metric), Metric)
 NETWORK = Shape(TypeAdapter(AnyNetwork), kinds=NETWORKS)
 # The top-level fields that are read in one piece.
 SHAPES: Mapping[str, Shape] = {
-    "objective": Shape(TypeAdapter(ClassifierObjective), ClassifierObjective),
+    "objective": Shape(TypeAdapter(AnyObjective), kinds=OBJECTIVES),
     "search": Shape(TypeAdapter(AnySearch), kinds=STRATEGIES),
     "pruning": Shape(TypeAdapter(AnyPruning | None), kinds=PRUNINGS),
     "budget": Shape(TypeAdapter(Budget), Budget),
+    "timeouts": Shape(TypeAdapter(Timeouts), Timeouts),
     **{name: _shape(name) for name in ("name", "parallelism", "labels", "report", "execution", "max_failed")},
 }
 
@@ -132,6 +137,14 @@ def _show(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _no_kind(error: ErrorDetails) -> str:
+    given = error["input"]
+    if not isinstance(given, Mapping):
+        return _MESSAGES["dict_type"](error)
+    got = ", ".join(kind for kind in OBJECTIVES if kind in given) or "none"
+    return f"must have exactly one of {', '.join(OBJECTIVES)}, got {got}"
+
+
 def _must(what: str) -> Callable[[ErrorDetails], str]:
     return lambda error: f"must be {what}, got {_show(error['input'])}"
 
@@ -155,6 +168,7 @@ def _length(what: str, limit: str) -> Callable[[ErrorDetails], str]:
 
 _MESSAGES: Mapping[str, Callable[[ErrorDetails], str]] = {
     "missing": lambda _: "is required",
+    NO_KIND: _no_kind,
     "literal_error": _one_of,
     "float_type": _must("a number"),
     "finite_number": _must("a finite number"),

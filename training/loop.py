@@ -1,13 +1,16 @@
-"""Training one network with one rule of the optimizer core, epoch by epoch.
+"""Training one network with one rule of the optimizer core, batch by batch.
 
 The run is a function of its arguments: initial parameters and data order come from the seed alone, each from a
-generator of its own, so that two networks under one seed see the same batches.
+generator of its own, so that two networks under one seed see the same batches. It may be interrupted after any batch:
+one that goes on from a snapshot takes the very steps of one that was never interrupted.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from enum import Flag, auto
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
@@ -15,13 +18,37 @@ from torch import Generator, Tensor
 
 from optim.build import build_rule
 from optim.schedules import schedule
+from optim.transform import Rule
 from training.data import Data
 from training.networks import Network
+from training.state import Snapshot, State, fits, restore, snapshot
 
 # A run whose mean training loss over an epoch passes this multiple of the loss before training has diverged.
 EXPLOSION = 10.0
 
-Report: TypeAlias = Callable[[int, dict[str, float]], bool]
+
+class Pause(Flag):
+    """What a run is to do between two batches, if anything; to save comes before to stop."""
+
+    NONE = 0
+    SAVE = auto()
+    STOP = auto()
+
+
+class Watch(Protocol):
+    """Who follows a run, and tells it when to save and when to stop."""
+
+    def resume(self, fits: Callable[[Snapshot], bool]) -> Snapshot | None:
+        """Return the newest snapshot that fits, to go on from it; None to begin."""
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        """Take the measurement of an epoch; all values are finite."""
+
+    def between(self) -> Pause:
+        """Say what to do now. Called after every batch and every report, so it must cost microseconds."""
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Store a snapshot taken after `step` epochs were reported. Its tensors are the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How training ended: "completed", "stopped" (the report asked for it) or "diverged", with its reason."""
+    """How training ended: "completed", "stopped" (the watch asked for it) or "diverged", with its reason."""
 
     outcome: str
     reason: str | None = None
@@ -49,30 +76,62 @@ class Diverged(Exception):
     """The run left the numbers or exploded; the message says where and by how much."""
 
 
-def train(network: Network, data: Data, plan: Plan, *, seed: int, report: Report) -> Ending:
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What stays the same from the first batch of a run to the last."""
+
+    network: Network
+    data: Data
+    plan: Plan
+    rule: Rule[Any]
+    hyper: Mapping[str, Tensor]
+    factor: Callable[[Tensor], Tensor]
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(len(self.data.train_targets) / self.plan.batch_size)
+
+
+def train(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch) -> Ending:
     """Train on the device of `data`, reporting train_loss, val_loss and val_accuracy after each epoch from 1.
 
     `train_loss` is the mean loss of the epoch's examples as they were seen, `val_*` are of the parameters at its
-    end. Only finite values are reported. A report that returns True ends the run.
+    end. Only finite values are reported.
     """
-    initial, order = _generators(seed)
-    device = data.train_inputs.device
-    params = [param.to(device).requires_grad_() for param in network.init(initial)]
-    epochs = _epochs(network, data, plan, params=params, order=order)
-    limit = EXPLOSION * _evaluate(network, params, data.train_inputs, data.train_targets)[0]
+    course = _course(network, data, plan)
+    state = _begin(course, seed=seed, watch=watch)
     try:
-        for epoch, train_loss in enumerate(epochs, start=1):
-            _check(
-                train_loss <= limit,
-                f"epoch {epoch}: train_loss {train_loss:.4g} is over {limit:.4g}, {EXPLOSION:g} times the loss before training",
-            )
-            val_loss, val_accuracy = _evaluate(network, params, data.val_inputs, data.val_targets)
-            _check(math.isfinite(val_loss), f"epoch {epoch}: val_loss is {val_loss}")
-            if report(epoch, {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}):
+        while state.epoch < plan.epochs:
+            if _train_epoch(course, state, watch):
+                return Ending("stopped")
+            watch.report(state.epoch + 1, _measure(course, state))
+            state.epoch, state.batches, state.total = state.epoch + 1, 0, 0.0
+            if _heed(watch, state, plan):
                 return Ending("stopped")
     except Diverged as diverged:
         return Ending("diverged", str(diverged))
     return Ending("completed")
+
+
+def _course(network: Network, data: Data, plan: Plan) -> _Course:
+    hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in plan.options.items()}
+    steps = plan.epochs * math.ceil(len(data.train_targets) / plan.batch_size)
+    factor = schedule(plan.schedule, total_steps=steps, warmup=plan.warmup, **plan.schedule_options)
+    return _Course(network, data, plan, build_rule(plan.optimizer), hyper, factor)
+
+
+def _begin(course: _Course, *, seed: int, watch: Watch) -> State:
+    """Return a run at its beginning, or where the snapshot was taken that the watch has of it."""
+    initial, order = _generators(seed)
+    data = course.data
+    params = [param.to(data.train_inputs.device).requires_grad_() for param in course.network.init(initial)]
+    state = State(params, course.rule.init(params), order.get_state())
+    saved = watch.resume(partial(fits, state))
+    if saved is not None:
+        return restore(state, saved)
+    state.limit = EXPLOSION * _evaluate(course.network, params, data.train_inputs, data.train_targets)[0]
+    return state
 
 
 def _generators(seed: int) -> tuple[Generator, Generator]:
@@ -81,35 +140,59 @@ def _generators(seed: int) -> tuple[Generator, Generator]:
     return Generator().manual_seed(children[0]), Generator().manual_seed(children[1])
 
 
-def _epochs(network: Network, data: Data, plan: Plan, *, params: list[Tensor], order: Generator) -> Iterator[float]:
-    """Train `params` in place, one epoch for each value taken: its mean loss. Raise Diverged on a loss not finite."""
-    rule = build_rule(plan.optimizer)
-    state = rule.init(params)
-    hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in plan.options.items()}
-    base = hyper["lr"]
-    count = len(data.train_targets)
-    steps = math.ceil(count / plan.batch_size)
-    factor = schedule(plan.schedule, total_steps=plan.epochs * steps, warmup=plan.warmup, **plan.schedule_options)
-    for epoch in range(plan.epochs):
-        shuffled = torch.randperm(count, generator=order).to(data.train_inputs.device)
-        batches = zip(
-            torch.split(data.train_inputs[shuffled], plan.batch_size),
-            torch.split(data.train_targets[shuffled], plan.batch_size),
-            (base * factor(torch.arange(epoch * steps, (epoch + 1) * steps))).unbind(),
-            strict=True,
-        )
-        total = 0.0
-        for step, (inputs, targets, lr) in enumerate(batches, start=1):
-            loss = F.cross_entropy(network.apply(params, inputs), targets)
-            value = loss.item()
-            _check(math.isfinite(value), f"epoch {epoch + 1}, step {step}: the training loss is {value}")
-            total += value * len(targets)
-            grads = torch.autograd.grad(loss, params)
-            with torch.no_grad():
-                updates, state = rule.update(grads, state, params, {**hyper, "lr": lr})
-                for param, update in zip(params, updates, strict=True):
-                    param.add_(update)
-        yield total / count
+def _train_epoch(course: _Course, state: State, watch: Watch) -> bool:
+    """Train what is left of an epoch; return whether to stop. Raise Diverged on a loss not finite."""
+    data, size = course.data, course.plan.batch_size
+    generator = Generator()
+    generator.set_state(state.order)
+    shuffled = torch.randperm(len(data.train_targets), generator=generator).to(data.train_inputs.device)
+    inputs = torch.split(data.train_inputs[shuffled], size)
+    targets = torch.split(data.train_targets[shuffled], size)
+    first = state.epoch * course.batches
+    rates = (course.hyper["lr"] * course.factor(torch.arange(first, first + course.batches))).unbind()
+    for batch in range(state.batches, course.batches):
+        _step(course, state, inputs[batch], targets[batch], rates[batch])
+        if _heed(watch, state, course.plan):
+            return True
+    state.order = generator.get_state()
+    return False
+
+
+def _step(course: _Course, state: State, inputs: Tensor, targets: Tensor, lr: Tensor) -> None:
+    """Train one batch."""
+    params = state.params
+    loss = F.cross_entropy(course.network.apply(params, inputs), targets)
+    value = loss.item()
+    state.batches += 1
+    _check(math.isfinite(value), f"epoch {state.epoch + 1}, step {state.batches}: the training loss is {value}")
+    state.total += value * len(targets)
+    grads = torch.autograd.grad(loss, params)
+    with torch.no_grad():
+        updates, state.rule = course.rule.update(grads, state.rule, params, {**course.hyper, "lr": lr})
+        for param, update in zip(params, updates, strict=True):
+            param.add_(update)
+
+
+def _heed(watch: Watch, state: State, plan: Plan) -> bool:
+    """Do what the watch wants done; return whether to stop."""
+    pause = watch.between()
+    # A run that went on from its very end would have nothing to report.
+    if Pause.SAVE in pause and state.epoch < plan.epochs:
+        watch.save(state.epoch, snapshot(state))
+    return Pause.STOP in pause
+
+
+def _measure(course: _Course, state: State) -> dict[str, float]:
+    """Return the values of the epoch just trained. Raise Diverged if they exploded or are not finite."""
+    epoch, data = state.epoch + 1, course.data
+    train_loss = state.total / len(data.train_targets)
+    _check(
+        train_loss <= state.limit,
+        f"epoch {epoch}: train_loss {train_loss:.4g} is over {state.limit:.4g}, {EXPLOSION:g} times the loss before training",
+    )
+    val_loss, val_accuracy = _evaluate(course.network, state.params, data.val_inputs, data.val_targets)
+    _check(math.isfinite(val_loss), f"epoch {epoch}: val_loss is {val_loss}")
+    return {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """What a trial can run, by name, and how an objective and a trial's parameters become a plan."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -9,6 +8,7 @@ import torch
 
 from optim import catalog
 from training import loop
+from training.channel import Outcome
 from training.data import load
 from training.networks import build_network
 
@@ -28,36 +28,27 @@ class NoDevice(RuntimeError):
     """This host lacks the device that an objective asks for: no fault of the trial's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a trial ended: `outcome` is one of protocol.OUTCOMES, `reason` one line, `error` a traceback."""
-
-    outcome: str
-    reason: str | None = None
-    error: str | None = None
+Recipe: TypeAlias = Callable[[Values, Values, int, loop.Watch], Outcome]
 
 
-Recipe: TypeAlias = Callable[[Values, Values, int, loop.Report], Outcome]
-
-
-def run(objective: Values, params: Values, *, seed: int, report: loop.Report) -> Outcome:
-    """Run the objective's recipe with a trial's parameters; `report(step, values)` returns True to stop it.
+def run(objective: Values, params: Values, *, seed: int, watch: loop.Watch) -> Outcome:
+    """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
     Values of None count as absent. Raise ValueError for anything that cannot be run, naming what is valid.
     """
     name: Any = objective.get("recipe")
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(RECIPES)}")
-    return RECIPES[name](_present(objective), _present(params), seed, report)
+    return RECIPES[name](_present(objective), _present(params), seed, watch)
 
 
-def classifier(objective: Values, params: Values, seed: int, report: loop.Report) -> Outcome:
+def classifier(objective: Values, params: Values, seed: int, watch: loop.Watch) -> Outcome:
     """Train a network on one of the data sets and report train_loss, val_loss and val_accuracy after each epoch."""
     plan = plan_of(objective, params)
     data = load(_required(objective, "data"))
     network = build_network(_required(objective, "network"), data)
     device = device_of(objective.get("device", "cpu"))
-    ending = loop.train(network, data.to(device), plan, seed=seed, report=report)
+    ending = loop.train(network, data.to(device), plan, seed=seed, watch=watch)
     return Outcome(ending.outcome, ending.reason)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migrations.upgrade import database_fault
-from settings import load
+from settings import load, places
 from workers.devices import list_gpus
 from workers.fleet import Fleet, Member, worker_member
+from workers.objectives import read_objectives
 from workers.queue import QUEUES, split_broker
 
 LOOK_SECONDS = 0.5
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Looked at here, or every worker would fail on it again and again.
         settings = load()
         split_broker(settings.broker_url)
+        read_objectives(settings.objectives)
         wanted = members(given.queue, given.workers, given.gpus)
     except ValueError as error:
         sys.stderr.write(f"tuneup worker: {error}\n")
@@ -70,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"tuneup worker: {fault}\n")
         return 1
     # They start in another folder: what is relative to this one is settled here.
-    settled = {"TUNEUP_DATABASE_URL": settings.database_url}
-    fleet = Fleet([replace(member, environment={**member.environment, **settled}) for member in wanted])
+    settled = [replace(member, environment={**member.environment, **places(settings)}) for member in wanted]
+    fleet = Fleet(settled, grace_seconds=settings.grace_seconds)
     # A plain list: an event that is set in a handler may wait for the lock of the very `wait` it interrupted.
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,8 +18,10 @@ from pathlib import Path
 import uvicorn
 
 from migrations.upgrade import upgrade
+from settings import Settings, load, places
 from workers.broker import broker
 from workers.fleet import Fleet, worker_member
+from workers.objectives import read_objectives
 
 log = logging.getLogger("tuneup.serve")
 
@@ -50,13 +52,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         broker_url, servers = broker(folder)
         # Whoever starts below reads its settings from here: this process too, when uvicorn loads the API.
         os.environ.update(TUNEUP_DATABASE_URL=database_url, TUNEUP_BROKER_URL=broker_url)
+        settings = _settings(given.data)
         upgrade(database_url)
         hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu"}
         log.info("tuneup on http://127.0.0.1:%d, data in %s, workers: %d", given.port, given.data, given.workers)
         workers = [worker_member(f"cpu{number}", queue="cpu", environment=hidden) for number in range(given.workers)]
-        return _serve(Fleet([*servers, *workers]), given.port)
+        return _serve(Fleet([*servers, *workers], grace_seconds=settings.grace_seconds), given.port)
+    except BadSettings as error:
+        sys.stderr.write(f"tuneup serve: {error}\n")
+        return 2
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class BadSettings(Exception):
+    """What the environment or the objectives' file says cannot be used."""
+
+
+def _settings(data: Path) -> Settings:
+    """Read the settings, and hand on where things lie, since the workers start in another folder."""
+    try:
+        settings = load()
+        if "checkpoints" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"checkpoints": data.resolve() / "checkpoints"})
+        read_objectives(settings.objectives)
+    except ValueError as error:
+        raise BadSettings(str(error)) from error
+    os.environ.update(places(settings))
+    return settings
 
 
 def _serve(fleet: Fleet, port: int) -> int:

@@ -32,9 +32,10 @@ class Member:
 class Fleet:
     """Keeps its members running. Use it from one thread that lives as long as the process."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        """Name what is to run; `start` starts it."""
+    def __init__(self, members: Sequence[Member], *, grace_seconds: float = 0.0) -> None:
+        """Name what is to run; `start` starts it. `grace_seconds` is what their trials may take to stop."""
         self._members = members
+        self._stop_seconds = STOP_SECONDS + grace_seconds
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._due: dict[str, float] = {}
 
@@ -59,7 +60,7 @@ class Fleet:
         """Ask every member to end, with its children; kill what has not ended in time."""
         for process in self._running.values():
             _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         for process in self._running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))

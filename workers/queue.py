@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 LOOK = "tuneup.look"
 QUEUES = ("cpu", "gpu")
@@ -55,6 +56,8 @@ _SCHEMES = {
     "filesystem": "filesystem",
     "memory": "memory",
 }
+# Celery's own transport ends the worker on an entry that is no message.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "workers.transport:Transport"))
 _REDIS_OPTIONS = {"socket_keepalive": True, "socket_timeout": 10, "health_check_interval": 25}
 
 

@@ -21,6 +21,7 @@ from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
 from search.clock import Clock, utc_now
 from search.failures import Failure, after
+from search.schema import EXTERNAL
 from search.views import read_definition
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Reaper:
             self._write(partial(closings.close_if_spent, study_id=study_id, now=self._clock()), study_id)
         self._forget()
         waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
-        self._nudge(waiting)
+        self._nudge([queue for queue in waiting if queue != EXTERNAL])
         return lost
 
     def _write(self, work: Work[T], study_id: int) -> T | None:
@@ -164,7 +165,8 @@ class Reaper:
         return len(lost)
 
     def _sweep_forever(self) -> None:
-        while not self._stopping.wait(self._period * random.uniform(0.9, 1.1)):
+        # Never longer than the period: a death is noticed within a lease and two of them.
+        while not self._stopping.wait(self._period * random.uniform(0.8, 1.0)):
             try:
                 self.sweep()
             except Exception:

@@ -12,7 +12,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.session import Database, Unavailable
 from models.states import TrialState
@@ -20,12 +20,14 @@ from models.workers import greet, part
 from search.clock import Clock, utc_now
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
-from workers.running import SHUTDOWN, STALE, Run
-from workers.trainer import Trainer, TrainerDied
+from workers.keeper import TrainerKeeper, kind_of
+from workers.running import SHUTDOWN, STALE, Run, Terms, after_death
+from workers.trainer import TrainerDied
 
 log = logging.getLogger("tuneup.supervisor")
 
 _PAUSE_SECONDS = 1.0
+_TIDY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Habits:
     heartbeat_seconds: float = 10.0
     poll_seconds: float = 20.0
     device: str | None = None
+    terms: Terms = field(default_factory=Terms)
 
 
 class Supervisor:
@@ -55,13 +58,16 @@ class Supervisor:
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._closed = threading.Event()
-        self._trainer: Trainer | None = None
+        self._keeper = TrainerKeeper(give_up=self._stopping.is_set)
+        self._objectives = sorted(habits.terms.registry)
+        self._shelf = habits.terms.shelf
         # What is held right now, by token, and why it is asked to stop; the heartbeat thread writes the latter.
         self._held: dict[str, Claim] = {}
         self._asked: dict[str, str] = {}
         self._threads = [
             threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True),
             threading.Thread(target=self._poll_forever, name="poll", daemon=True),
+            threading.Thread(target=self._tidy_forever, name="tidy", daemon=True),
         ]
 
     def start(self) -> None:
@@ -79,7 +85,7 @@ class Supervisor:
         """Wait for a turn to give back its trial, then end the trainer."""
         self._stopping.set()
         with self._turn:
-            self._end_trainer()
+            self._keeper.end()
         self._closed.set()
         try:
             self._database.write(lambda connection: part(connection, self.worker, self._clock()))
@@ -96,81 +102,84 @@ class Supervisor:
         done = 0
         with self._turn:
             sound = True
-            while sound and (trainer := self._ready_trainer()) is not None:
-                claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1)
+            while sound and self._keeper.ready() is not None:
+                claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1, objectives=self._objectives)
                 if not claimed:
                     break
                 self._nudge(self.habits.queue)
                 for claim in claimed:
-                    sound = self._run(claim, trainer)
+                    sound = self._run(claim)
                     done += 1
         return done
 
-    def _run(self, claim: Claim, trainer: Trainer) -> bool:
+    def _run(self, claim: Claim) -> bool:
         """Run a trial to its end; return False when this host was what failed."""
         self._held[claim.token] = claim
         try:
-            result = self._follow(claim, trainer)
-            if result is not None:
-                self._finish(result)
+            result = self._follow(claim)
+            if result is not None and self._finish(result):
+                self._clear(claim, result)
             return result is None or result.failure is not Failure.INFRASTRUCTURE
         finally:
             self._held.pop(claim.token, None)
             self._asked.pop(claim.token, None)
 
-    def _follow(self, claim: Claim, trainer: Trainer) -> Result | None:
+    def _follow(self, claim: Claim) -> Result | None:
+        # What is ready may be of another kind than this objective needs.
+        trainer = self._keeper.ready(kind_of(claim.definition.objective))
+        if trainer is None:
+            return self._without_trainer(claim)
         trainer.trials += 1
-        run = Run(claim, trainer, self.dispatcher, lambda: self._why_stop(claim.token))
+        run = Run(claim, trainer, self.dispatcher, lambda: self._why_stop(claim.token), self.habits.terms)
         try:
             result = run.follow()
         except TrainerDied as error:
-            self._end_trainer()
-            return _after_death(run, str(error))
+            self._keeper.end()
+            return after_death(run, str(error))
         except Exception as error:
             # Whatever it was, the trainer may still be at work on this trial: the next one must not hear of it.
             log.exception("trial %s broke off", claim.id)
-            self._end_trainer()
+            self._keeper.end()
             return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=repr(error))
         if result is not None and result.failure is not None:
             # Out of memory or a CUDA error may have spoilt the process.
-            self._end_trainer()
+            self._keeper.end()
         return result
 
-    def _ready_trainer(self) -> Trainer | None:
-        """Return a trainer that has done its imports; None when we are stopping, or none can start on this host."""
-        if self._trainer is not None and (self._trainer.worn or not self._trainer.alive):
-            self._end_trainer()
-        try:
-            if self._trainer is None and not self._stopping.is_set():
-                self._trainer = Trainer()
-            ready = self._trainer is not None and self._trainer.wait_ready(give_up=self._stopping.is_set)
-        except (TrainerDied, OSError) as error:
-            log.error("this host takes no trials, its trainer cannot start: %s", error)  # noqa: TRY400  no traceback helps
-            self._end_trainer()
-            return None
-        return self._trainer if ready and not self._stopping.is_set() else None
-
-    def _end_trainer(self) -> None:
-        if self._trainer is not None:
-            self._trainer.kill()
-            self._trainer = None
+    def _without_trainer(self, claim: Claim) -> Result:
+        if self._stopping.is_set():
+            return Result(claim, TrialState.QUEUED, reason="released")
+        said = "no trainer for it can start on this host"
+        return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=said)
 
     def _why_stop(self, token: str) -> str | None:
         return SHUTDOWN if self._stopping.is_set() else self._asked.get(token)
 
-    def _finish(self, result: Result) -> None:
-        """Write a result, however long the database is away: nobody can reap the lease meanwhile."""
+    def _finish(self, result: Result) -> bool:
+        """Write a result, however long the database is away: nobody can reap the lease meanwhile. Say if it stands."""
         while True:
             try:
                 verdict = self.dispatcher.finish([result])[result.claim.token]
             except Unavailable as error:
                 log.warning("the result of trial %s waits: %s", result.claim.id, error)
                 if self._stopping.wait(_PAUSE_SECONDS):
-                    return
+                    return False
                 continue
             if verdict == STALE:
                 log.warning("trial %s: another attempt holds it now; this result was refused", result.claim.id)
+            return verdict != STALE
+
+    def _clear(self, claim: Claim, result: Result) -> None:
+        """Remove the checkpoints of a trial that has ended for good; of one that failed the ledger knows whether."""
+        if self._shelf is None:
             return
+        try:
+            if result.failure is not None:
+                self._shelf.tidy_study(self._database, claim.study_id)
+            elif result.target is not TrialState.QUEUED:
+                self._shelf.clear(claim)
+        except (Unavailable, OSError) as error:
+            log.warning("the checkpoints of trial %s stay for now: %s", claim.id, error)
 
     def _poll_forever(self) -> None:
         while not self._stopping.is_set():
@@ -181,6 +190,14 @@ class Supervisor:
             self._stopping.wait(self.habits.poll_seconds * random.uniform(0.5, 1.5))
         # A trainer that this thread started is killed by the kernel when the thread ends, so it must not end first.
         self._closed.wait()
+
+    def _tidy_forever(self) -> None:
+        while self._shelf is not None and not self._stopping.is_set():
+            try:
+                self._shelf.tidy(self._database)
+            except Exception:
+                log.exception("checkpoints could not be tidied; the next time they will be")
+            self._stopping.wait(_TIDY_SECONDS)
 
     def _beat_forever(self) -> None:
         while True:
@@ -207,18 +224,8 @@ class Supervisor:
             "queue": self.habits.queue,
             "device": self.habits.device,
             "capacity": 1,
+            "objectives": self._objectives,
             "started_at": self._started_at,
             "seen_at": self._clock(),
         }
         self._database.write(lambda connection: greet(connection, row), durable=False)
-
-
-def _after_death(run: Run, epitaph: str) -> Result | None:
-    """Say what becomes of a trial whose trainer died: no strike where we asked for it, or it never got to the trial."""
-    if run.stopping is None:
-        # At shutdown the signal may reach the trainer before we have asked it.
-        run.stopping = run.stop_asked()
-    if run.stopping is None:
-        failure = Failure.POISON if run.started else Failure.INFRASTRUCTURE
-        return Result(run.claim, TrialState.QUEUED, failure=failure, error=epitaph)
-    return run.stopped()

@@ -10,12 +10,21 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 
 from models.session import Database
 from settings import Settings
+from workers.checkpoints import Shelf
+from workers.objectives import read_objectives
 from workers.queue import LOOK, Doorbell, make_app
+from workers.reaper import Reaper
+from workers.running import Terms
 from workers.supervisor import Habits, Supervisor
 from workers.tether import die_with_parent
 
 settings = Settings()
 app = make_app(settings.broker_url)
+terms = Terms(
+    registry=read_objectives(settings.objectives),
+    shelf=Shelf(settings.checkpoints, settings.checkpoint_seconds),
+    grace_seconds=settings.grace_seconds,
+)
 _supervisors: list[Supervisor] = []
 # How the main process asks a child to give back its trial. A child without a handler ignores it, and the pool, which
 # takes SIGTERM and most others for itself, leaves it alone.
@@ -38,11 +47,18 @@ def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         heartbeat_seconds=settings.heartbeat_seconds,
         poll_seconds=settings.poll_seconds,
         device=settings.device,
+        terms=terms,
     )
-    supervisor = Supervisor(
-        Database(settings.database_url, pool_size=3), habits, nudge=lambda queue: doorbell.nudge([queue])
-    )
+    database = Database(settings.database_url, pool_size=4)
+    supervisor = Supervisor(database, habits, nudge=lambda queue: doorbell.nudge([queue]))
     _supervisors.append(supervisor)
+    # Here too, so that dead workers are noticed while no API process runs. It ends with this process.
+    Reaper(
+        database,
+        lease_seconds=settings.lease_seconds,
+        period_seconds=settings.reaper_seconds,
+        nudge=doorbell.nudge,
+    ).start()
     # The main process tells us to stop: what runs is given back, not finished. A SIGTERM to the whole group is for the
     # main process alone; the pool's own handler would exit from the middle of a trial.
     signal.signal(_GIVE_BACK, lambda *_: supervisor.ask_to_stop())

@@ -18,6 +18,9 @@ from pathlib import Path
 from training.protocol import Message, decode, encode
 from workers.tether import tethered
 
+# The modules that are trainers: of our recipes, and of commands that users have registered.
+RECIPES = "training"
+COMMANDS = "training.command"
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 120.0
 MOST_TRIALS = 200
@@ -37,16 +40,17 @@ class TrainerDied(Exception):
 class Trainer:
     """A running trainer process."""
 
-    def __init__(self) -> None:
-        """Start the process. Its imports go on meanwhile; `wait_ready` waits for them."""
+    def __init__(self, kind: str = RECIPES) -> None:
+        """Start the process: the module `kind`. Its imports go on meanwhile; `wait_ready` waits for them."""
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._buffer = b""
         self._ready = False
+        self.kind = kind
         self.trials = 0
         with theirs:
             self._process = subprocess.Popen(
-                tethered(sys.executable, "-m", "training", "--fd", str(theirs.fileno())),
+                tethered(sys.executable, "-m", kind, "--fd", str(theirs.fileno())),
                 cwd=ROOT,
                 env=environment(os.environ),
                 pass_fds=(theirs.fileno(),),

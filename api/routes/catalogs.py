@@ -1,5 +1,6 @@
 """What can be asked for: optimizers, schedules, objectives, strategies; and who is there to run it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from api.deps import Given
+from api.deps import Given, Services
 from api.errors import documented
+from models.session import Row
 from models.workers import list_workers
 from optim.catalog import OPTIMIZERS, SCHEDULES
 from search.clock import utc_now
@@ -38,9 +40,22 @@ def get_schedules() -> Catalog:
 
 
 @router.get("/objectives", responses=documented(304))
-def get_objectives() -> Catalog:
-    """List the recipes with their data sets, networks and metrics."""
-    return Catalog(data=[asdict(recipe) for recipe in RECIPES.values()])
+def get_objectives(given: Given) -> Catalog:
+    """List the recipes with their data sets, networks and metrics, and what live workers have registered."""
+    recipes = [{"kind": "recipe", **asdict(recipe)} for recipe in RECIPES.values()]
+    return Catalog(data=[*recipes, *_registered(_live_workers(given))])
+
+
+def _registered(workers: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """Turn what each worker announces around: for each name, in how many workers of which queues it is."""
+    queues: dict[str, list[str]] = {}
+    for worker in workers:
+        for name in worker.objectives:
+            queues.setdefault(name, []).append(worker.queue)
+    return [
+        {"kind": "registered", "name": name, "queues": sorted(set(found)), "workers": len(found)}
+        for name, found in sorted(queues.items())
+    ]
 
 
 @router.get("/strategies", responses=documented(304))
@@ -64,6 +79,10 @@ def get_strategies() -> Catalog:
 @router.get("/workers", responses=documented(304))
 def get_workers(given: Given) -> Catalog:
     """List the workers that gave a sign of life lately."""
-    since = utc_now() - timedelta(seconds=given.worker_seconds)
-    rows = given.database.read(lambda connection: list_workers(connection, since=since))
+    rows = _live_workers(given)
     return Catalog(data=[dict(row._mapping) for row in rows])  # noqa: SLF001  the public name of a row's columns
+
+
+def _live_workers(given: Services) -> Sequence[Row[Any]]:
+    since = utc_now() - timedelta(seconds=given.worker_seconds)
+    return given.database.read(lambda connection: list_workers(connection, since=since))

@@ -3,5 +3,6 @@
 from tuneup import errors
 from tuneup.client import Client
 from tuneup.study import Study
+from tuneup.trial import Trial
 
-__all__ = ["Client", "Study", "errors"]
+__all__ = ["Client", "Study", "Trial", "errors"]

@@ -187,6 +187,21 @@ def cancel(study_id: StudyId, *, url: Url = None, api_key: Key = None) -> None:
 
 
 @app.command()
+def retry(
+    trial_id: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="The trial's id: the study's id, a dash, its number.")
+    ],
+    *,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Run a failed trial again; a study that had ended goes on."""
+    with Client(url, api_key=api_key) as client:
+        trial = client.get_trial(trial_id).retry()
+    say(f"trial {trial.id} is {trial.state}")
+
+
+@app.command()
 def studies(*, limit: Limit = None, as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """List the studies of a service."""
     with Client(url, api_key=api_key) as client:

@@ -10,8 +10,9 @@ import httpx2
 from tuneup import environment
 from tuneup.definition import Definition, read_definition
 from tuneup.problems import CREATION_KINDS, json_object
-from tuneup.shapes import StudyData, WorkerData
+from tuneup.shapes import StudyData, TrialData, WorkerData
 from tuneup.study import PAGE_SIZE, Study, study_path
+from tuneup.trial import Trial, ask, trial_path
 from tuneup.wire import RETRIES, Wire
 
 
@@ -76,6 +77,16 @@ class Client:
         """Yield the service's studies, page after page."""
         params = {"limit": str(PAGE_SIZE)} | ({"state": state} if state else {})
         return (Study(self._wire, cast("StudyData", item)) for item in self._wire.pages("/studies", params=params))
+
+    def ask(
+        self, study_id: str, *, count: int = 1, client_id: str | None = None, lease_seconds: float | None = None
+    ) -> list[Trial]:
+        """Take trials of a study to run here, as `Study.ask` does; raises NotFound."""
+        return ask(self._wire, study_path(study_id), count=count, client_id=client_id, lease_seconds=lease_seconds)
+
+    def get_trial(self, trial_id: str, *, token: str | None = None) -> Trial:
+        """Return a trial by its id; with the `token` it was given with, one to go on with. Raises NotFound."""
+        return Trial(self._wire, cast("TrialData", self._wire.get(trial_path(trial_id))), token=token)
 
     def workers(self, *, deadline: float | None = None) -> list[WorkerData]:
         """Return the workers that gave a sign of life lately; `deadline` (time.monotonic) ends the retries early."""

@@ -80,6 +80,30 @@ class TrialData(TypedDict):
     finished_at: str | None
 
 
+class LeasedTrialData(TrialData):
+    """A trial that was given out. Every word about it carries `token`; without one until then it is lost."""
+
+    token: str
+    lease_expires_at: str
+
+
+class AskData(TypedDict):
+    """The answer to who asks for trials."""
+
+    client_id: str
+    study_state: str
+    data: list[LeasedTrialData]
+
+
+class RenewalData(TypedDict):
+    """The answer to measurements: whether to go on, and why not."""
+
+    accepted: bool
+    should_stop: bool
+    reason: str | None
+    lease_expires_at: str
+
+
 class BestData(TypedDict):
     """The best completed trial, with its parameters and values beside it."""
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from tuneup.errors import TimedOut, Unreachable
 from tuneup.problems import json_object
 from tuneup.shapes import FINAL_STATES, BestData, ProgressData, StudyData, TrialData
+from tuneup.trial import Trial, ask
 from tuneup.wire import Wire
 
 PAGE_SIZE = 200
@@ -102,6 +103,14 @@ class Study:
         if since is not None:
             params["since"] = str(since)
         return (cast("TrialData", item) for item in self._wire.pages(f"{study_path(self.id)}/trials", params=params))
+
+    def ask(self, *, count: int = 1, client_id: str | None = None, lease_seconds: float | None = None) -> list[Trial]:
+        """Take up to `count` trials to run here; none while there is nothing to do, and none of a study that has ended.
+
+        Who gives a `client_id` gets first what it holds already, as after a restart: no two that run at once may have
+        the same. A trial is lost that nothing was heard of for `lease_seconds` (the service's own time if None).
+        """
+        return ask(self._wire, study_path(self.id), count=count, client_id=client_id, lease_seconds=lease_seconds)
 
     def cancel(self) -> Self:
         """End the study: nothing more is started, and what runs is stopped."""

@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 
 from api.bodies import MOST_BYTES
-from api.examples import EDITS, STUDIES
+from api.examples import ASKS, EDITS, MEASUREMENTS, RELEASES, STUDIES, TELLS
 from api.openapi import GUARD
 from search.examples import EXAMPLE_STUDIES
 from tests.api.stage import DOCUMENT, PROBLEM, Stage, study
@@ -98,6 +98,55 @@ def test_examples_of_edits_are_taken(shared: Stage, name: str) -> None:
     jsonschema.validate(EDITS[name]["value"], whole("StudyEdits"))
     made = shared.create(study("digits-mlp"))
     assert shared.client.patch(f"/v1/studies/{made['id']}", json=EDITS[name]["value"]).status_code == 200
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_examples_of_asks_are_taken(shared: Stage, name: str) -> None:
+    body: dict[str, Any] = ASKS[name]["value"] or {}
+    jsonschema.validate(body, whole("AskIn"))
+    reply = shared.client.post(f"/v1/studies/{shared.create(study('wine-random'))['id']}/trials:ask", json=body)
+    assert len(reply.json()["data"]) == body.get("count", 1)
+    jsonschema.validate(reply.json(), whole("AskOut"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "verb", "body"),
+    [
+        pytest.param(schema, verb, example["value"], id=f"{schema}: {name}")
+        for schema, verb, examples in (
+            ("TellIn", ":tell", TELLS),
+            ("MeasurementsIn", "/measurements", MEASUREMENTS),
+            ("ReleaseIn", ":release", RELEASES),
+        )
+        for name, example in examples.items()
+    ],
+)
+def test_examples_of_what_clients_say_are_taken(shared: Stage, schema: str, verb: str, body: dict[str, Any]) -> None:
+    jsonschema.validate(body, whole(schema))
+    made = shared.create(study("wine-random"))["id"]
+    (trial,) = shared.client.post(f"/v1/studies/{made}/trials:ask").json()["data"]
+    token = {"token": trial["token"]}
+    points = {"measurements": [{"step": 1, "values": {"val_loss": 0.5}}]}
+    shared.client.post(f"/v1/trials/{trial['id']}/measurements", json=token | points)
+    assert shared.client.post(f"/v1/trials/{trial['id']}{verb}", json=body | token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("schema", "body"),
+    [
+        ("AskIn", {"count": 0}),
+        ("AskIn", {"x": 1}),
+        ("AskIn", {"lease_seconds": 0}),
+        ("TellIn", {}),
+        ("TellIn", {"token": "a", "state": "pruned"}),
+        ("TellIn", {"token": "a", "values": {}}),
+        ("MeasurementsIn", {"token": "a", "measurements": [{"step": -1, "values": {"a": 1}}]}),
+        ("ReleaseIn", {"token": ""}),
+    ],
+)
+def test_the_schemas_of_clients_bodies_say_no(schema: str, body: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, whole(schema))
 
 
 def whole(name: str) -> dict[str, Any]:

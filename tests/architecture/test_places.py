@@ -21,6 +21,9 @@ TRANSACTION_OWNERS = {
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"}
 ENVIRONMENT_READERS = {
     Path("client/tuneup/environment.py"): "the client's own settings",
+    Path(
+        "training/command.py"
+    ): "hands a command its own environment, scrubbed already, without the way to our modules",
     Path("workers/devices.py"): "sees which GPUs were lent to the programs it plans (CUDA_VISIBLE_DEVICES)",
     Path("workers/embedded.py"): "tells the programs it starts where its database and broker are",
     Path("workers/fleet.py"): "hands its environment on to the programs it starts",

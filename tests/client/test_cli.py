@@ -167,7 +167,7 @@ def test_ctrl_c_elsewhere_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("pauses")
-@pytest.mark.parametrize("command", ["run", "status", "best", "trials", "cancel", "studies"])
+@pytest.mark.parametrize("command", ["run", "status", "best", "trials", "cancel", "retry", "studies"])
 def test_an_unreachable_service_ends_with_1(study_file: Path, command: str) -> None:
     subject = {"run": [study_file], "studies": []}.get(command, ["some-id"])
     result = tuneup(command, *subject, "--url", "http://127.0.0.1:9")

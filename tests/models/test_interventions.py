@@ -9,6 +9,7 @@ from models.ids import read_study
 from models.ledger import lock_study
 from models.session import Connection
 from models.states import TrialState
+from models.trials import find_trial
 from search import service
 from search.dispatch import Claim, Result
 from search.failures import Failure
@@ -20,7 +21,7 @@ def _intervene(ledger: Ledger, act: Any, study: str, number: int) -> None:
         study_id = read_study(study)
         assert study_id is not None
         locked = lock_study(connection, study_id)
-        trial = interventions.lock_trial(connection, study_id, number)
+        trial = find_trial(connection, ledger.project, study_id, number)
         act(connection, locked, trial, ledger.clock())
 
     ledger.database.write(work)

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 
 from search.definition import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.errors import Fault, InvalidStudy
+from search.examples import FURTHER_STUDIES
+from search.schema import ClassifierObjective
 
 Study = dict[str, Any]
+EVERY: dict[str, Study] = {**EXAMPLE_STUDIES, **FURTHER_STUDIES}
 
 
 def study(example: str = "digits-mlp", **changes: object) -> Study:
     """Return an example with values set at dotted paths; `__` stands for the dot, and None takes a field out."""
-    raw = copy.deepcopy(EXAMPLE_STUDIES[example])
+    raw = copy.deepcopy(EVERY[example])
     for path, value in changes.items():
         *parents, last = path.split("__")
         place = raw
@@ -50,20 +53,20 @@ def grid(**parameters: object) -> Study:
     return study("iris-grid", **{f"space__{name}": parameter for name, parameter in parameters.items()})
 
 
-@pytest.mark.parametrize("name", EXAMPLE_STUDIES)
+@pytest.mark.parametrize("name", EVERY)
 def test_examples_come_back_unchanged(name: str) -> None:
-    definition = parse_study(EXAMPLE_STUDIES[name])
+    definition = parse_study(EVERY[name])
     stored = json.loads(json.dumps(definition.model_dump(mode="json"), sort_keys=True))
     assert parse_study(stored) == definition
     assert parse_study(stored).model_dump(mode="json") == stored
     assert StudyDefinition.model_validate(stored) == definition
 
 
-@pytest.mark.parametrize("name", EXAMPLE_STUDIES)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_json_schema_accepts_the_examples(name: str) -> None:
     schema = StudyDefinition.model_json_schema()
-    jsonschema.validate(EXAMPLE_STUDIES[name], schema)
-    jsonschema.validate(parse_study(EXAMPLE_STUDIES[name]).model_dump(mode="json"), schema)
+    jsonschema.validate(EVERY[name], schema)
+    jsonschema.validate(parse_study(EVERY[name]).model_dump(mode="json"), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(study(name, zzz=1), schema)
 
@@ -76,7 +79,7 @@ def test_defaults_are_filled_in() -> None:
     assert definition.parallelism is None
     assert definition.max_failed is None
     assert definition.search.seed is None
-    assert (definition.report, definition.execution, definition.objective.device) == ("last", "auto", "cpu")
+    assert (definition.report, definition.execution, definition.objective.queue) == ("last", "auto", "cpu")
     assert definition.objective_metric.name == "val_loss"
     assert definition.model_dump(mode="json")["search"] == {"strategy": "bayesian", "seed": None, "startup": 10}
 
@@ -101,7 +104,34 @@ def test_low_may_equal_high() -> None:
 
 def test_what_the_objective_fixes() -> None:
     raw = study("wine-random", objective__weight_decay=None, objective__eps=1e-6)
-    assert parse_study(raw).objective.fixed == {"optimizer": "adamw", "batch_size": 16, "eps": 1e-6}
+    objective = parse_study(raw).objective
+    assert isinstance(objective, ClassifierObjective)
+    assert objective.fixed == {"optimizer": "adamw", "batch_size": 16, "eps": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("objective", "queue", "last_step", "registered"),
+    [
+        (EXAMPLE_STUDIES["digits-mlp"]["objective"], "cpu", 20, None),
+        ({**EXAMPLE_STUDIES["digits-mlp"]["objective"], "device": "gpu"}, "gpu", 20, None),
+        ({"name": "mine"}, "cpu", None, "mine"),
+        ({"name": "mine", "device": "gpu", "steps": 9, "options": {"a": 1, "b": "x", "c": None}}, "gpu", 9, "mine"),
+        ({"external": True}, "external", None, None),
+        ({"external": True, "steps": 3}, "external", 3, None),
+    ],
+)
+def test_kinds_of_objectives(objective: Study, queue: str, last_step: int | None, registered: str | None) -> None:
+    found = parse_study(
+        study("polynomial" if "recipe" not in objective else "digits-mlp", objective=objective)
+    ).objective
+    assert (found.queue, found.last_step, found.registered) == (queue, last_step, registered)
+
+
+def test_a_definition_from_before_there_were_timeouts_is_read() -> None:
+    definition = parse_study(study())
+    stored = definition.model_dump(mode="json")
+    assert stored.pop("timeouts") == {"progress": 1800.0, "total": None}
+    assert StudyDefinition.model_validate(stored) == definition
 
 
 def test_a_condition_may_come_from_a_parent() -> None:
@@ -187,6 +217,21 @@ BAD: list[tuple[str, Study, str, str]] = [
     ("pictures wanted", study("wine-random", objective__network={"kind": "cnn", "channels": [8]}), "objective.network.kind", "digits"),
     ("no epochs", study(objective__epochs=0), "objective.epochs", "at least 1"),
     ("unknown device", study(objective__device="tpu"), "objective.device", "valid are cpu, gpu"),
+    ("no kind of objective", study(objective={"data": "iris"}), "objective", "exactly one of recipe, name, external, got none"),
+    ("two kinds of objective", study(objective__external=True), "objective", "got recipe, external"),
+    ("three kinds of objective", study("polynomial", objective__external=True, objective__recipe="classifier"), "objective", "got recipe, name, external"),
+    ("objective no object", study(objective="mine"), "objective", "an object"),
+    ("registered name blank", study("polynomial", objective__name=" "), "objective.name", "blank"),
+    ("registered name no text", study("polynomial", objective__name=7), "objective.name", "a string"),
+    ("command over HTTP", study("polynomial", objective__command=["sh"]), "objective.command", "valid are name, device, steps, options"),
+    ("no steps", study("polynomial", objective__steps=0), "objective.steps", "at least 1"),
+    ("option that is a list", study("polynomial", objective__options={"a": [1]}), "objective.options.a", "must be a string"),
+    ("not external", study("branin", objective__external=False), "objective.external", "valid are True"),
+    ("external on a device", study("branin", objective__device="gpu"), "objective.device", "valid are external, steps"),
+    ("no patience", study(timeouts={"progress": 0}), "timeouts.progress", "above 0"),
+    ("endless total", study(timeouts={"total": 2e9}), "timeouts.total", "at most 1e+09"),
+    ("unknown timeout", study(timeouts={"step": 5}), "timeouts.step", "valid are progress, total"),
+    ("timeouts no object", study(timeouts=30), "timeouts", "an object"),
     ("objective missing", study(objective=None), "objective", "required"),
     ("unknown metric", study(metrics=[{"name": "loss", "goal": "minimize"}]), "metrics[0].name", "valid are train_loss"),
     ("unknown goal", study(metrics=[{"name": "val_loss", "goal": "down"}]), "metrics[0].goal", "valid are minimize, maximize"),
@@ -243,6 +288,7 @@ def test_no_study_at_all(raw: object) -> None:
 
 
 def test_a_single_fault_is_a_single_fault() -> None:
+    assert [fault.path for fault in faults_of(study(objective__name="x"))] == ["objective"]
     assert [fault.path for fault in faults_of(study(space__lr=number(math.nan, 1)))] == ["space.lr.low"]
     assert [fault.path for fault in faults_of(study(budget=None))] == ["budget.trials"]
     assert [fault.path for fault in faults_of(study(name="a\x00"))] == ["name"]
@@ -326,10 +372,10 @@ STRANGE = st.recursive(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.sampled_from(sorted(EXAMPLE_STUDIES)), st.data())
+@given(st.sampled_from(sorted(EVERY)), st.data())
 def test_any_value_anywhere_is_accepted_or_refused(name: str, data: st.DataObject) -> None:
     """Whatever stands wherever, the answer is a definition or faults with paths, never another error."""
-    raw: Any = copy.deepcopy(EXAMPLE_STUDIES[name])
+    raw: Any = copy.deepcopy(EVERY[name])
     for _ in range(data.draw(st.integers(1, 2))):
         *parents, last = data.draw(st.sampled_from(list(_places(raw))))
         place = raw

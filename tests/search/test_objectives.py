@@ -1,9 +1,16 @@
-"""The catalog of recipes agrees with the models that read them."""
+"""The catalog of recipes agrees with the models that read them; other objectives find who runs them."""
 
 from typing import get_args
 
+import pytest
+
+from models.workers import greet
+from search import service
+from search.errors import InvalidStudy
 from search.objectives import CLASSIFIER, RECIPES
-from search.schema import FIXABLE, NETWORKS, ClassifierObjective
+from search.schema import FIXABLE, NETWORKS, OBJECTIVES, ClassifierObjective
+from tests.support.ledger import Ledger, definition, done, report
+from workers.reaper import Reaper
 
 
 def test_recipes_stand_under_their_names() -> None:
@@ -22,3 +29,89 @@ def test_goals_and_limits() -> None:
     assert set(CLASSIFIER.names) <= set(FIXABLE)
     metadata = ClassifierObjective.model_fields["epochs"].metadata
     assert CLASSIFIER.most_steps in [getattr(limit, "le", None) for limit in metadata]
+
+
+def _announce(ledger: Ledger, *names: str) -> None:
+    row = {
+        "id": "somebody",
+        "host": "here",
+        "pid": 1,
+        "queue": "cpu",
+        "capacity": 1,
+        "objectives": list(names),
+        "started_at": ledger.clock(),
+        "seen_at": ledger.clock(),
+    }
+    ledger.database.write(lambda connection: greet(connection, row))
+
+
+def test_kinds_stand_under_the_field_that_tells_them() -> None:
+    for kind, model in OBJECTIVES.items():
+        assert kind in model.model_fields
+        assert [other for other in OBJECTIVES if other in model.model_fields] == [kind]
+
+
+def test_what_nobody_has_registered_is_refused(ledger: Ledger) -> None:
+    raw = definition(objective={"name": "mine"})
+    with pytest.raises(InvalidStudy) as refused:
+        ledger.create(raw)
+    (fault,) = refused.value.faults
+    assert fault.path == "objective.name"
+    assert fault.message == (
+        "no worker has registered 'mine'; known are none: start a worker with it in its tuneup.toml"
+    )
+    _announce(ledger, "theirs", "hers")
+    with pytest.raises(InvalidStudy, match="known are hers, theirs: start"):
+        ledger.create(raw)
+    assert ledger.rows("study") == []
+
+
+def test_a_registered_objective_is_claimed_by_who_has_it(ledger: Ledger) -> None:
+    _announce(ledger, "mine")
+    study = ledger.create(definition(objective={"name": "mine", "device": "gpu"}, trials=1))
+    (row,) = ledger.rows("study")
+    assert (row.queue, row.objective) == ("gpu", "mine")
+    worker = ledger.worker()
+    assert worker.claim(queue="gpu", capacity=1) == []
+    assert worker.claim(queue="gpu", capacity=1, objectives=["other"]) == []
+    assert worker.claim(queue="cpu", capacity=1, objectives=["mine"]) == []
+    (claim,) = worker.claim(queue="gpu", capacity=1, objectives=["other", "mine"])
+    worker.finish([done(claim)])
+    assert ledger.study(study).record.state == "completed"
+
+
+def test_a_study_lives_on_when_nobody_has_its_objective_any_more(ledger: Ledger) -> None:
+    _announce(ledger, "mine")
+    study = ledger.create(definition(objective={"name": "mine"}))
+    _announce(ledger)
+    assert ledger.act(service.change_study, study, {"name": "another"}).view.record.name == "another"
+    with pytest.raises(InvalidStudy):
+        ledger.create(definition(objective={"name": "mine"}))
+
+
+def test_an_external_study_waits_for_no_worker(ledger: Ledger) -> None:
+    raw = definition(objective={"external": True}, trials=1)
+    made = ledger.database.write(lambda c: service.create_study(c, ledger.project, raw, now=ledger.clock()))
+    assert made.wake is None
+    (row,) = ledger.rows("study")
+    assert (row.queue, row.objective) == ("external", None)
+    rung: list[str] = []
+    reaper = Reaper(ledger.database, lease_seconds=60, period_seconds=1, nudge=rung.extend, clock=ledger.clock)
+    reaper.sweep()
+    assert rung == []
+    ledger.create(definition(trials=1))
+    reaper.sweep()
+    assert rung == ["cpu"]
+
+
+def test_the_last_step_of_a_registered_objective_is_never_a_rung(ledger: Ledger) -> None:
+    _announce(ledger, "mine")
+    pruning = {"kind": "asha", "reduction": 2, "min_steps": 4}
+    for steps, stops in ((4, False), (None, True)):
+        ledger.create(definition(objective={"name": "mine", "steps": steps}, trials=2, pruning=pruning))
+        worker = ledger.worker()
+        good, bad = worker.claim(queue="cpu", capacity=2, objectives=["mine"])
+        worker.report([report(good, 4, 0.1)])
+        (verdict,) = worker.report([report(bad, 4, 0.9)])
+        assert verdict.stop is stops
+        worker.finish([done(good), done(bad)])

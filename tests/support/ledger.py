@@ -187,7 +187,7 @@ def broken_promises(ledger: Ledger) -> list[str]:
     return [
         f"study {study.id}: {fault}"
         for study in dump["study"]
-        for check in (_counters, _attempts, _events, _values)
+        for check in (counters_agree, attempts_agree, events_agree, values_agree)
         for fault in check(study, {name: _of(study, rows) for name, rows in dump.items()})
     ]
 
@@ -201,7 +201,7 @@ def _of(study: Any, rows: Sequence[Any]) -> list[Any]:
     return [row for row in rows if getattr(row, "study_id", None) == study.id]
 
 
-def _counters(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
+def counters_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
     trials = tables["trial"]
     states = Counter(trial.state for trial in trials)
     if [trial.number for trial in trials] != list(range(study.allocated)):
@@ -220,7 +220,7 @@ def _counters(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
         yield f"grid points came twice: {sorted(points)}"
 
 
-def _attempts(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
+def attempts_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
     del study
     held = [(lease.number, lease.attempt) for lease in tables["lease"]]
     running = [(trial.number, trial.attempt) for trial in tables["trial"] if trial.state == TrialState.RUNNING]
@@ -235,7 +235,7 @@ def _attempts(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
         yield f"attempts without an end {unfinished}, running {running}"
 
 
-def _events(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
+def events_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
     """Replay the log: every move is allowed, and the last one of each trial is where it stands."""
     trials: dict[int, str] = {}
     own: str | None = None
@@ -257,7 +257,7 @@ def _events(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
         yield f"{study.state}, and trials still wait"
 
 
-def _values(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
+def values_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
     del study
     for trial in tables["trial"]:
         with_values = trial.state in {TrialState.COMPLETED, TrialState.PRUNED}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from settings import Settings, load
+from settings import Settings, load, places
 
 
 def test_a_sqlite_file_lies_in_one_place_for_every_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +38,46 @@ def test_databases_go_by_the_names_that_hosts_give_them(monkeypatch: pytest.Monk
     assert load().database_url == "postgresql+psycopg://somebody@somewhere/tuneup"
 
 
-@pytest.mark.parametrize(("name", "value"), [("TUNEUP_DATABASE_URL", "mysql://x"), ("TUNEUP_LEASE_SECONDS", "never")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TUNEUP_DATABASE_URL", "mysql://x"),
+        ("TUNEUP_LEASE_SECONDS", "never"),
+        ("TUNEUP_CHECKPOINT_SECONDS", "0"),
+        ("TUNEUP_GRACE_SECONDS", "-1"),
+    ],
+)
 def test_a_bad_setting_is_said_in_a_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=name) as caught:
         load()
     assert "\n" not in str(caught.value)
+
+
+def test_objectives_are_those_of_the_folder_it_starts_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNEUP_OBJECTIVES", raising=False)
+    assert Settings().objectives is None
+    (tmp_path / "tuneup.toml").write_text("")
+    assert Settings().objectives == tmp_path.resolve() / "tuneup.toml"
+    monkeypatch.setenv("TUNEUP_OBJECTIVES", "other.toml")
+    assert Settings().objectives == tmp_path.resolve() / "other.toml"
+    monkeypatch.setenv("TUNEUP_OBJECTIVES", "")
+    assert Settings().objectives is None
+
+
+def test_a_program_started_elsewhere_finds_the_same_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "tuneup.toml").write_text("")
+    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS"):
+        monkeypatch.delenv(f"TUNEUP_{name}", raising=False)
+    monkeypatch.chdir(here)
+    (here / "tuneup.toml").unlink()
+    settled = load()
+    assert settled.checkpoints == here.resolve() / ".tuneup" / "checkpoints"
+    monkeypatch.chdir(there)
+    for name, value in places(settled).items():
+        monkeypatch.setenv(name, value)
+    assert load() == settled

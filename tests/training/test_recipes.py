@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from optim import catalog
 from search import objectives
 from training import loop, recipes
+from training.channel import Outcome
 from training.data import DATA, load
 from training.networks import NETWORKS, build_network
 from training.recipes import plan_of, run
@@ -21,20 +22,35 @@ MLP = {"kind": "mlp", "hidden": [16]}
 CNN = {"kind": "cnn", "channels": [6]}
 
 
+class Recorder:
+    """Keeps what was reported; asks for a stop after step `stop_at`."""
+
+    def __init__(self, *, stop_at: int | None = None) -> None:
+        self.seen: Measured = []
+        self._stop_at = stop_at
+
+    def resume(self, fits: Any) -> None:
+        del fits
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        self.seen.append((step, values))
+
+    def between(self) -> loop.Pause:
+        return loop.Pause.STOP if self.seen and self.seen[-1][0] == self._stop_at else loop.Pause.NONE
+
+    def save(self, step: int, snapshot: Any) -> None:
+        raise AssertionError(f"not asked to save at {step}: {snapshot}")
+
+
 def objective(**changes: Any) -> dict[str, Any]:
     return {"recipe": "classifier", "data": "iris", "network": MLP, "epochs": 3} | changes
 
 
 def measure(
     goal: dict[str, Any], params: dict[str, Any], *, seed: int = 1, stop_at: int | None = None
-) -> tuple[recipes.Outcome, Measured]:
-    seen: Measured = []
-
-    def report(step: int, values: dict[str, float]) -> bool:
-        seen.append((step, values))
-        return step == stop_at
-
-    return run(goal, params, seed=seed, report=report), seen
+) -> tuple[Outcome, Measured]:
+    watch = Recorder(stop_at=stop_at)
+    return run(goal, params, seed=seed, watch=watch), watch.seen
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +70,7 @@ def _one_thread() -> None:
 )
 def test_learns(data: str, network: dict[str, Any], params: dict[str, Any], least: float) -> None:
     outcome, seen = measure(objective(data=data, network=network, epochs=20), params)
-    assert outcome == recipes.Outcome("completed")
+    assert outcome == Outcome("completed")
     assert [step for step, _ in seen] == list(range(1, 21))
     for _, values in seen:
         assert set(values) == {"train_loss", "val_loss", "val_accuracy"}
@@ -154,7 +170,7 @@ def test_warmup_rescues_a_rate_that_fails_without_it() -> None:
 
 def test_stops_when_the_report_says_so() -> None:
     outcome, seen = measure(objective(epochs=50), {"lr": 0.01}, stop_at=4)
-    assert outcome == recipes.Outcome("stopped")
+    assert outcome == Outcome("stopped")
     assert len(seen) == 4
 
 

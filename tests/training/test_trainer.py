@@ -1,73 +1,22 @@
 """The trainer process over a real socket pair: what it says, when it stops, how it ends, warm equals fresh."""
 
 import json
-import os
 import queue
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.training.supervisor import Supervisor
 from training import __main__ as trainer
-from training import protocol, recipes
+from training import channel, protocol, recipes
 
-ROOT = Path(__file__).resolve().parents[2]
 IRIS = {"recipe": "classifier", "data": "iris", "network": {"kind": "mlp", "hidden": [8]}, "epochs": 4}
 DIGITS = {"recipe": "classifier", "data": "digits", "network": {"kind": "mlp", "hidden": [16]}, "epochs": 3}
 LONG = DIGITS | {"epochs": 10_000}
-
-
-class Supervisor:
-    """The other end: starts a trainer and talks to it."""
-
-    def __init__(self) -> None:
-        self.socket, theirs = socket.socketpair()
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "training", "--fd", str(theirs.fileno())]
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        theirs.close()
-        self.socket.settimeout(60)
-        self._lines = self.socket.makefile("rb")
-
-    def send(self, message: dict[str, Any]) -> None:
-        self.socket.sendall(protocol.encode(message))
-
-    def receive(self) -> dict[str, Any]:
-        return protocol.decode(next(self._lines))
-
-    def start(self, trial: str, objective: dict[str, Any], params: dict[str, Any], **more: Any) -> None:
-        message = {"type": "start", "trial": trial, "attempt": 1, "objective": objective, "params": params}
-        self.send(message | {"seed": 7, "wait": False} | more)
-
-    def finish(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Return the measurements up to `done`, and it."""
-        seen = []
-        while (message := self.receive())["type"] == "measurement":
-            seen.append(message)
-        return seen, message
-
-    def run(self, objective: dict[str, Any], params: dict[str, Any], **more: Any) -> Any:
-        self.start("t", objective, params, **more)
-        return self.finish()
-
-    def hang_up(self) -> int:
-        self._lines.close()
-        self.socket.close()
-        return self.process.wait(20)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self._lines.close()
-        self.socket.close()
 
 
 @pytest.fixture
@@ -158,7 +107,7 @@ def test_waits_for_each_verdict_and_heeds_it(warm: Supervisor) -> None:
     assert (done["outcome"], done["reason"]) == ("stopped", "rung 3")
 
 
-class Silent(trainer.Channel):
+class Silent(channel.Channel):
     """A supervisor that listens and never answers."""
 
     def __init__(self) -> None:
@@ -171,7 +120,7 @@ class Silent(trainer.Channel):
 def test_goes_on_when_a_verdict_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "VERDICT_SECONDS", 0.1)
     began = time.monotonic()
-    outcome = trainer.attempt(trainer.Start("t", IRIS, {"lr": 0.01}, seed=1, wait=True), Silent())
+    outcome = trainer.attempt(channel.Start("t", IRIS, {"lr": 0.01}, seed=1, wait=True), Silent())
     assert outcome.outcome == "completed"
     assert time.monotonic() - began >= 4 * 0.1
 
@@ -207,8 +156,8 @@ def test_exits_at_end_of_file_even_while_it_computes(fresh: Supervisor) -> None:
 
 def test_a_protocol_error_ends_it_with_code_2(fresh: Supervisor) -> None:
     fresh.socket.sendall(b"not json\n")
-    _, errors = fresh.process.communicate(timeout=60)
-    assert fresh.process.returncode == trainer.PROTOCOL_ERROR
+    errors = fresh.errors()
+    assert fresh.process.returncode == channel.PROTOCOL_ERROR
     assert "trainer: protocol error" in errors
 
 
@@ -225,7 +174,7 @@ def test_a_protocol_error_ends_it_with_code_2(fresh: Supervisor) -> None:
 )
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        trainer.understand(line)
+        channel.understand(line)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +196,8 @@ def test_reasons_are_short(error: Exception, reason: str) -> None:
 
 
 def test_tracebacks_keep_their_end() -> None:
-    text = trainer._tail("é" * 70_000 + " the end")
-    assert len(text.encode()) <= trainer.ERROR_BYTES
+    text = protocol.tail("é" * 70_000 + " the end")
+    assert len(text.encode()) <= protocol.ERROR_BYTES
     assert text.endswith("é the end")
 
 

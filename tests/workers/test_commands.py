@@ -21,7 +21,7 @@ class Watched(Fleet):
 
     stopped: ClassVar[int]
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         super().__init__([])
 
     def stop(self) -> None:
@@ -56,6 +56,35 @@ def test_a_worker_says_what_an_empty_database_wants(
     monkeypatch.setenv("TUNEUP_DATABASE_URL", sqlite_url)
     assert worker.main(["--queue", "cpu"]) == 1
     assert "tuneup migrate" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("program", "name", "words"), [(worker, "worker", ["--queue", "cpu"]), (embedded, "serve", [])]
+)
+def test_a_bad_file_of_objectives_is_said_in_a_line_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    program: Any,
+    name: str,
+    words: list[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.chdir(tmp_path)
+    # `serve` sets them for its children: put back afterwards.
+    for variable in ("TUNEUP_DATABASE_URL", "TUNEUP_BROKER_URL"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr("subprocess.Popen", fail)
+    (tmp_path / "tuneup.toml").write_text('[objectives.mine]\ncommand = "train.py"\n')
+    assert program.main(words) == 2
+    assert capsys.readouterr().err == (
+        f"tuneup {name}: {tmp_path.resolve() / 'tuneup.toml'}: [objectives.mine] "
+        'command must be a list of strings, such as ["python", "train.py"]\n'
+    )
 
 
 @pytest.mark.usefixtures("handlers")
@@ -130,7 +159,7 @@ def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pyte
         stopped = 0
         given: ClassVar[list[Member]] = []
 
-        def __init__(self, members: Sequence[Member] = ()) -> None:
+        def __init__(self, members: Sequence[Member] = (), **_: object) -> None:
             super().__init__()
             Told.given = list(members)
 
@@ -139,11 +168,25 @@ def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pyte
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
-    monkeypatch.delenv("TUNEUP_DATABASE_URL", raising=False)
+    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS"):
+        monkeypatch.delenv(f"TUNEUP_{name}", raising=False)
+    (tmp_path / "tuneup.toml").write_text("")
     monkeypatch.setattr("workers.__main__.database_fault", lambda _: None)
     monkeypatch.setattr("workers.__main__.Fleet", Told)
     monkeypatch.setattr("workers.__main__.LOOK_SECONDS", 0.01)
     assert worker.main(["--queue", "cpu"]) == 0
-    assert [member.environment["TUNEUP_DATABASE_URL"] for member in Told.given] == [
-        f"sqlite:///{tmp_path.resolve() / 'tuneup.db'}"
+    places = [
+        {
+            name: place
+            for name, place in member.environment.items()
+            if name.endswith(("URL", "OBJECTIVES", "CHECKPOINTS"))
+        }
+        for member in Told.given
+    ]
+    assert places == [
+        {
+            "TUNEUP_DATABASE_URL": f"sqlite:///{tmp_path.resolve() / 'tuneup.db'}",
+            "TUNEUP_OBJECTIVES": str(tmp_path.resolve() / "tuneup.toml"),
+            "TUNEUP_CHECKPOINTS": str(tmp_path.resolve() / ".tuneup" / "checkpoints"),
+        }
     ]

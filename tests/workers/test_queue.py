@@ -2,8 +2,11 @@
 
 import base64
 import json
+import os
+import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any, cast
@@ -13,7 +16,10 @@ import redis
 from celery import Celery
 from kombu import Connection
 
+from migrations.upgrade import upgrade
+from tests.support.redis_server import Broker
 from tests.support.shared import free_port
+from workers.fleet import ROOT, worker_member
 from workers.queue import LOOK, NUDGE_SECONDS, SETTINGS, Doorbell, make_app
 
 
@@ -182,3 +188,44 @@ def test_a_failed_send_is_not_the_last() -> None:
         assert app.sending.wait(5)
     doorbell.close()
     assert app.sent == queues
+
+
+GARBAGE = [
+    b"{{{",
+    b"\xff\xfe",
+    b"5",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"body": 1, "properties": {}}',
+    b'{"body": "AAAA", "properties": {"delivery_tag": "a"}, "headers": {}}',
+    b'{"body": "!", "properties": {"delivery_tag": "a", "body_encoding": "base64", "delivery_info": {}}, "headers": 3}',
+]
+
+
+def test_garbage_in_the_queue_ends_no_worker(broker: Broker, sqlite_url: str) -> None:
+    """Neither what is no JSON nor what is no message, before or after a nudge that is served."""
+    upgrade(sqlite_url)
+    environment = {**os.environ, "TUNEUP_DATABASE_URL": sqlite_url, "TUNEUP_BROKER_URL": broker.url}
+    member = worker_member("garbage", queue="cpu", environment={})
+    with redis.Redis.from_url(broker.url) as queue:
+        worker = subprocess.Popen(member.command, cwd=ROOT, env={**environment, **member.environment})
+        try:
+            for entry in [*GARBAGE, *GARBAGE]:
+                queue.lpush("cpu", entry)
+            doorbell = Doorbell(make_app(broker.url))
+            _until(lambda: queue.llen("cpu") == 0)
+            doorbell.nudge(["cpu"])
+            doorbell.close()
+            _until(lambda: queue.llen("cpu") == 0)
+            assert worker.poll() is None
+        finally:
+            worker.terminate()
+            assert worker.wait(30) == 0
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

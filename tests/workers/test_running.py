@@ -1,7 +1,10 @@
 """One trial on a trainer that we play: what is relayed, what stops it, and what it ends as."""
 
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,8 +14,8 @@ from models.states import TrialState
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened, report
-from workers.running import Run, start_message
-from workers.supervisor import _after_death
+from workers.checkpoints import Shelf
+from workers.running import Run, Terms, after_death, start_message
 from workers.trainer import Trainer, TrainerDied
 
 
@@ -22,9 +25,13 @@ class Player:
     def __init__(self, *messages: Mapping[str, Any] | None) -> None:
         self.messages = deque(messages)
         self.told: list[Mapping[str, Any]] = []
+        self.killed = False
 
     def send(self, message: Mapping[str, Any]) -> None:
         self.told.append(message)
+
+    def kill(self) -> None:
+        self.killed = True
 
     def receive(self, *, timeout: float) -> Mapping[str, Any] | None:
         del timeout
@@ -54,15 +61,30 @@ def _claim(ledger: Ledger, trials: int = 1, **more: Any) -> tuple[Dispatcher, li
     return worker, worker.claim(queue="cpu", capacity=trials)
 
 
-def _run(worker: Dispatcher, claim: Claim, player: Player, *, asked: str | None = None) -> Result | None:
-    return Run(claim, cast("Trainer", player), worker, lambda: asked).follow()
+def _run(
+    worker: Dispatcher, claim: Claim, player: Player, *, asked: str | None = None, shelf: Shelf | None = None
+) -> Result | None:
+    return Run(claim, cast("Trainer", player), worker, lambda: asked, Terms(shelf=shelf)).follow()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "checkpoints", 5.0)
+
+
+def _checkpoint(shelf: Shelf, claim: Claim, step: int, name: str | None = None) -> dict[str, Any]:
+    path = shelf.place(claim) / (name or f"{claim.attempt}-{step}-1.pt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    said = {"step": step, "path": str(path), "sha256": "0" * 64, "bytes": 1}
+    return {"type": "checkpoint", "trial": claim.id, **said}
 
 
 def test_a_trial_is_followed_to_its_end(ledger: Ledger) -> None:
     worker, (claim,) = _claim(ledger)
     player = Player(_measured(claim, 1, 0.5), None, _measured(claim, 2, 0.7), _done(claim, "completed"))
     assert _run(worker, claim, player) == Result(claim, TrialState.COMPLETED, values={"val_loss": 0.7})
-    assert player.told[0] == start_message(claim)
+    assert player.told[0] == start_message(claim, Terms())
     assert [(told["type"], told.get("step"), told.get("stop")) for told in player.told[1:]] == [
         ("verdict", 1, False),
         ("verdict", 2, False),
@@ -80,7 +102,7 @@ def test_the_best_epoch_may_speak_for_a_trial(ledger: Ledger) -> None:
 
 def test_the_start_says_all_that_a_trainer_needs(ledger: Ledger) -> None:
     _, (claim,) = _claim(ledger, pruning={"kind": "asha"})
-    said = start_message(claim)
+    said = start_message(claim, Terms())
     assert (said["trial"], said["attempt"], said["seed"], said["wait"]) == (claim.id, 1, claim.seed, True)
     assert said["params"] == claim.params
     assert said["objective"]["data"] == "iris"
@@ -108,7 +130,8 @@ def test_a_stop_from_outside(ledger: Ledger, asked: str, target: TrialState, rea
     worker, (claim,) = _claim(ledger)
     player = Player(_measured(claim, 1, 0.9), _done(claim, "stopped"))
     assert _run(worker, claim, player, asked=asked) == Result(claim, target, reason=reason)
-    assert player.told[1] == {"type": "stop", "trial": claim.id, "reason": asked}
+    wants = asked == "shutdown"
+    assert player.told[1] == {"type": "stop", "trial": claim.id, "reason": asked, "checkpoint": wants}
 
 
 def test_who_finished_before_the_stop_has_completed(ledger: Ledger) -> None:
@@ -181,7 +204,7 @@ def test_a_trainer_that_never_got_the_trial_is_no_strike_of_the_trial(ledger: Le
     run = Run(claim, cast("Trainer", Deaf()), worker, lambda: None)
     with pytest.raises(TrainerDied):
         run.follow()
-    result = _after_death(run, "it was gone")
+    result = after_death(run, "it was gone")
     assert result is not None
     assert (result.target, result.failure) == (TrialState.QUEUED, Failure.INFRASTRUCTURE)
 
@@ -229,5 +252,154 @@ def test_a_death_is_a_strike_only_where_nobody_asked_for_it(
 ) -> None:
     worker, (claim,) = _claim(ledger)
     run = Run(claim, cast("Trainer", Player()), worker, lambda: None, started=True, stopping=stopping, pruned=pruned)
-    result = _after_death(run, "the trainer was killed by signal SIGKILL")
+    result = after_death(run, "the trainer was killed by signal SIGKILL")
     assert (None if result is None else (result.target, result.failure)) == expected
+
+
+def test_a_checkpoint_is_kept_with_the_values_that_the_trial_has_by_then(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claim(ledger, report="best")
+    player = Player(
+        *(_measured(claim, 1, 0.4), _measured(claim, 2, 0.6), _checkpoint(shelf, claim, 2)),
+        *(_measured(claim, 3, 0.2), _done(claim, "stopped")),
+    )
+    result = _run(worker, claim, player, asked="shutdown", shelf=shelf)
+    assert result == Result(claim, TrialState.QUEUED, reason="released")
+    worker.finish([result])
+    (kept,) = ledger.rows("checkpoint")
+    assert (kept.attempt, kept.step, kept.values) == (1, 2, {"val_loss": 0.4})
+    assert player.told[0]["checkpoints"] == {"folder": str(shelf.place(claim)), "seconds": 5.0, "resume": []}
+
+
+def test_a_trial_goes_on_with_the_values_it_had(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claim(ledger, report="best")
+    first = Player(_measured(claim, 1, 0.1), _checkpoint(shelf, claim, 1), _measured(claim, 2, 0.05))
+    with pytest.raises(TrainerDied):
+        _run(worker, claim, first, shelf=shelf)
+    worker.release([claim], reason="released")
+    (again,) = worker.claim(queue="cpu", capacity=1)
+    resumed = {"type": "resumed", "trial": again.id, "step": 1}
+    player = Player(resumed, _measured(again, 2, 0.5), _done(again, "completed"))
+    result = _run(worker, again, player, shelf=shelf)
+    assert result == Result(again, TrialState.COMPLETED, values={"val_loss": 0.1})
+    assert [file["step"] for file in player.told[0]["checkpoints"]["resume"]] == [1]
+    rows = [(row.attempt, row.step) for row in ledger.rows("measurement")]
+    assert rows == [(1, 1), (1, 2), (2, 2)]
+    worker.finish([result])
+
+
+def test_one_that_starts_over_has_no_values_of_before(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claim(ledger, report="best")
+    with pytest.raises(TrainerDied):
+        _run(worker, claim, Player(_measured(claim, 1, 0.1), _checkpoint(shelf, claim, 1)), shelf=shelf)
+    worker.release([claim], reason="released")
+    (again,) = worker.claim(queue="cpu", capacity=1)
+    result = _run(worker, again, Player(_measured(again, 1, 0.5), _done(again, "completed")), shelf=shelf)
+    assert result == Result(again, TrialState.COMPLETED, values={"val_loss": 0.5})
+    worker.finish([result])
+
+
+def test_a_checkpoint_elsewhere_is_not_kept(ledger: Ledger, shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    worker, (claim,) = _claim(ledger)
+    player = Player(
+        *(_measured(claim, 1, 0.4), _checkpoint(shelf, claim, 1, "../../out.pt"), _done(claim, "completed"))
+    )
+    assert _run(worker, claim, player, shelf=shelf) is not None
+    assert ledger.rows("checkpoint") == []
+    assert "no place for a checkpoint" in caplog.text
+
+
+def test_who_has_lost_its_lease_keeps_nothing_and_stops(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claim(ledger)
+    worker.release([claim], reason="lost")
+    player = Player(_checkpoint(shelf, claim, 0), _done(claim, "stopped"))
+    assert _run(worker, claim, player, shelf=shelf) is None
+    assert player.told[-1] == {"type": "stop", "trial": claim.id, "reason": "stale", "checkpoint": False}
+    assert ledger.rows("checkpoint") == []
+    worker.finish([done(worker.claim(queue="cpu", capacity=1)[0])])
+
+
+def test_a_checkpoint_is_kept_after_the_measurements_it_stands_on(
+    ledger: Ledger, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever went on from it would have steps that nobody has reported."""
+    worker, (claim,) = _claim(ledger)
+    real, away = worker.report, [True, True, False]
+
+    def sometimes(reports: Any) -> Any:
+        if away.pop(0):
+            raise Unavailable("away")
+        return real(reports)
+
+    def keep(kept: Any) -> bool:
+        assert [row.step for row in ledger.rows("measurement")] == [1]
+        return real_keep(kept)
+
+    real_keep = worker.keep
+    monkeypatch.setattr(worker, "report", sometimes)
+    monkeypatch.setattr(worker, "keep", keep)
+    player = Player(_measured(claim, 1, 0.5), _checkpoint(shelf, claim, 1), _done(claim, "completed"))
+    assert _run(worker, claim, player, shelf=shelf) is not None
+    assert [row.step for row in ledger.rows("checkpoint")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "why"),
+    [
+        ({"progress": 0.05}, "no sign of progress for 0.05 s (timeouts.progress)"),
+        ({"progress": None, "total": 0.05}, "still running after 0.05 s (timeouts.total)"),
+    ],
+)
+def test_a_trial_that_takes_too_long_is_ended(ledger: Ledger, timeouts: dict[str, Any], why: str) -> None:
+    class Slow(Player):
+        def receive(self, *, timeout: float) -> Mapping[str, Any] | None:
+            time.sleep(0.02)
+            return super().receive(timeout=timeout)
+
+    worker, (claim,) = _claim(ledger, timeouts=timeouts)
+    player = Slow(_measured(claim, 1, 0.5), *[None] * 1000)
+    result = _run(worker, claim, player)
+    assert result == Result(claim, TrialState.FAILED, failure=Failure.TIMEOUT, reason=why, error=why)
+    assert player.killed
+    for state, reason in (("queued", "timeout"), ("failed", f"timeout: {why}")):
+        worker.finish([result])
+        (trial,) = ledger.rows("trial")
+        assert (trial.state, trial.reason) == (state, reason)
+        ledger.clock.move(3600)
+        result = replace(result, claim=next(iter(worker.claim(queue="cpu", capacity=1)), claim))
+
+
+def test_a_sign_of_life_is_progress(ledger: Ledger) -> None:
+    class Slow(Player):
+        def receive(self, *, timeout: float) -> Mapping[str, Any] | None:
+            time.sleep(0.02)
+            return super().receive(timeout=timeout)
+
+    worker, (claim,) = _claim(ledger, timeouts={"progress": 1.0})
+    alive = {"type": "alive", "trial": claim.id}
+    player = Slow(*[alive, None] * 40, _measured(claim, 1, 0.5), _done(claim, "completed"))
+    result = _run(worker, claim, player)
+    assert result is not None
+    assert result.target is TrialState.COMPLETED
+
+
+def test_a_trial_without_the_metric_is_no_result(ledger: Ledger) -> None:
+    worker, (claim,) = _claim(ledger)
+    other = {"type": "measurement", "trial": claim.id, "step": 1, "values": {"accuracy": 0.5}}
+    result = _run(worker, claim, Player(other, _done(claim, "completed")))
+    assert result is not None
+    assert result.failure is Failure.USER_ERROR
+    assert "without a value of 'val_loss'" in (result.reason or "")
+
+
+def test_a_measurement_without_the_metric_leaves_the_last_one_with_it(ledger: Ledger) -> None:
+    worker, (claim,) = _claim(ledger)
+    other = {"type": "measurement", "trial": claim.id, "step": 2, "values": {"accuracy": 0.5}}
+    result = _run(worker, claim, Player(_measured(claim, 1, 0.3), other, _done(claim, "completed")))
+    assert result == Result(claim, TrialState.COMPLETED, values={"val_loss": 0.3})
+
+
+def test_what_no_database_stores_is_written_out(ledger: Ledger) -> None:
+    worker, (claim,) = _claim(ledger)
+    result = _run(worker, claim, Player(_done(claim, "failed", reason="a\0b", error="line\n\ud800")))
+    assert result is not None
+    assert (result.reason, result.error) == (r"a\x00b", "line\n\\ud800")

@@ -1,15 +1,20 @@
 """The supervisor without a real trainer: its heartbeats, what it says about itself, and when it claims."""
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search.dispatch import Claim
 from tests.support.ledger import Ledger, definition, opened
+from workers.checkpoints import Shelf
+from workers.objectives import Registered
+from workers.running import Terms
 from workers.supervisor import Habits, Supervisor
 from workers.trainer import TrainerDied
 
@@ -17,15 +22,18 @@ from workers.trainer import TrainerDied
 class Player:
     """A trainer that is ready when `prepare(give_up)` says so, and completes every trial at once."""
 
-    def __init__(self, prepare: Callable[[Callable[[], bool]], bool]) -> None:
+    def __init__(self, prepare: Callable[[Callable[[], bool]], bool], kind: str) -> None:
         self.prepare = prepare
+        self.kind = kind
+        self.ready = False
         self.trials = 0
         self.worn = False
         self.alive = True
         self.said: deque[dict[str, Any]] = deque()
 
     def wait_ready(self, *, give_up: Callable[[], bool]) -> bool:
-        return self.prepare(give_up)
+        self.ready = self.ready or self.prepare(give_up)
+        return self.ready
 
     def send(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "start":
@@ -104,11 +112,11 @@ def _play(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Callable[[], bool]
     """Let supervisors start players; return those that were started."""
     started: list[Player] = []
 
-    def start() -> Player:
-        started.append(Player(prepare))
+    def start(kind: str) -> Player:
+        started.append(Player(prepare, kind))
         return started[-1]
 
-    monkeypatch.setattr("workers.supervisor.Trainer", start)
+    monkeypatch.setattr("workers.keeper.Trainer", start)
     return started
 
 
@@ -124,7 +132,7 @@ def test_nothing_is_claimed_before_a_trainer_is_ready(
     started = _play(monkeypatch, prepare)
     ledger.create(definition(trials=2))
     assert supervisor.turn() == 2
-    assert set(held) == {0}
+    assert held == [0]
     assert (len(started), started[0].trials) == (1, 2)
     assert [trial.state for trial in ledger.rows("trial")] == ["completed", "completed"]
 
@@ -181,3 +189,90 @@ def test_asking_to_stop_waits_for_no_lock(supervisor: Supervisor) -> None:
         asked.join(5)
         assert not asked.is_alive()
     assert event.wait(5)
+
+
+COMMAND: dict[str, Any] = {"objective": {"name": "mine"}, "timeouts": {"progress": 60}}
+
+
+def _with_command(ledger: Ledger, tmp_path: Path) -> Supervisor:
+    """Make a supervisor that has registered `mine`, and has said so."""
+    registry = {"mine": Registered("mine", ("true",), tmp_path, {})}
+    habits = Habits(queue="cpu", terms=Terms(registry, Shelf(tmp_path / "checkpoints", 30.0)))
+    made = Supervisor(ledger.database, habits, nudge=lambda _: None, clock=ledger.clock)
+    made._beat()
+    return made
+
+
+def test_it_announces_what_is_registered(ledger: Ledger, tmp_path: Path) -> None:
+    _with_command(ledger, tmp_path)
+    (worker,) = ledger.rows("worker")
+    assert worker.objectives == ["mine"]
+
+
+def test_a_trainer_of_the_kind_that_is_needed_takes_the_place_of_the_other(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _with_command(ledger, tmp_path)
+    started = _play(monkeypatch, lambda _: True)
+    ledger.create(definition(trials=1))
+    assert both.turn() == 1
+    ledger.create(definition(trials=2, **COMMAND))
+    assert both.turn() == 2
+    assert [(player.kind, player.trials, player.alive) for player in started] == [
+        ("training", 1, False),
+        ("training.command", 2, True),
+    ]
+    assert {trial.state for trial in ledger.rows("trial")} == {"completed"}
+
+
+def test_who_has_not_registered_an_objective_claims_none_of_it(
+    ledger: Ledger, supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _with_command(ledger, tmp_path)
+    _play(monkeypatch, lambda _: True)
+    ledger.create(definition(trials=1, **COMMAND))
+    assert supervisor.turn() == 0
+    assert both.turn() == 1
+
+
+def test_a_trainer_of_the_other_kind_that_cannot_start_is_no_fault_of_the_trial(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _with_command(ledger, tmp_path)
+    started: list[Player] = []
+
+    def prepare(_: Callable[[], bool]) -> bool:
+        if started[-1].kind == "training.command":
+            raise TrainerDied("the trainer exited with status 1")
+        return True
+
+    started = _play(monkeypatch, prepare)
+    ledger.create(definition(trials=1, **COMMAND))
+    assert both.turn() == 1
+    (attempt,) = ledger.rows("attempt")
+    assert (attempt.state, attempt.reason) == ("lost", "infrastructure")
+    assert ledger.rows("trial")[0].state == "queued"
+
+
+def test_the_folder_of_a_trial_that_has_ended_is_removed(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _with_command(ledger, tmp_path)
+    _play(monkeypatch, lambda _: True)
+    ledger.create(definition(trials=2))
+    assert both.turn() == 2
+    assert not [path for path in (tmp_path / "checkpoints").rglob("*") if path.name.isdecimal()]
+
+
+def test_checkpoints_are_tidied_at_the_start(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _play(monkeypatch, lambda _: True)
+    both = _with_command(ledger, tmp_path)
+    left = tmp_path / "checkpoints" / "0000000000000" / "7"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    both.start()
+    end = time.monotonic() + 20
+    while left.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    both.close()

@@ -1,0 +1,111 @@
+"""A trial on the service: one that was asked for and is run here, or one that a person looks after."""
+
+from collections.abc import Mapping
+from typing import Self, cast
+from urllib.parse import quote
+from uuid import uuid4
+
+from tuneup.problems import json_object
+from tuneup.shapes import AskData, Json, LeasedTrialData, Params, RenewalData, TrialData, Values
+from tuneup.wire import Wire
+
+
+def trial_path(trial_id: str) -> str:
+    return f"/trials/{quote(trial_id, safe='')}"
+
+
+class Trial:
+    """One trial, as last heard of. With a token it is ours to run: report, tell, release.
+
+    Each of its requests is repeated until answered, under an Idempotency-Key of its own. They raise Conflict once the
+    trial is no longer ours, or has ended; nothing is changed then.
+    """
+
+    def __init__(self, wire: Wire, data: TrialData, *, token: str | None = None) -> None:
+        self._wire = wire
+        self.data = data
+        self.token = token
+
+    def __repr__(self) -> str:
+        return f"<Trial {self.id} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        return self.data["id"]
+
+    @property
+    def number(self) -> int:
+        return self.data["number"]
+
+    @property
+    def state(self) -> str:
+        return self.data["state"]
+
+    @property
+    def params(self) -> Params:
+        return self.data["params"]
+
+    @property
+    def values(self) -> Values | None:
+        return self.data["values"]
+
+    def refresh(self) -> Self:
+        """Fetch the trial again."""
+        self.data = cast("TrialData", self._wire.get(trial_path(self.id)))
+        return self
+
+    def report(self, step: int, values: Mapping[str, float]) -> str | None:
+        """Store what was measured at a step. Returns why the trial is to stop, None while it may go on.
+
+        It also renews the lease. After a stop: `tell` the result so far, or `release` what a person has cancelled.
+        """
+        return self._measure([{"step": step, "values": dict(values)}])
+
+    def renew(self) -> str | None:
+        """Say that the trial is still being run here; returns why it is to stop, or None."""
+        return self._measure([])
+
+    def tell(
+        self, values: Mapping[str, float] | None = None, *, state: str = "completed", reason: str | None = None
+    ) -> Self:
+        """End the trial: completed with `values` (those of its measurements if None), `diverged` or `failed`."""
+        given = {"values": None if values is None else dict(values), "reason": reason}
+        return self._act("tell", {"state": state} | {name: value for name, value in given.items() if value is not None})
+
+    def release(self, *, reason: str | None = None) -> Self:
+        """Give the trial back, uncharged: somebody else may run it."""
+        return self._act("release", {} if reason is None else {"reason": reason})
+
+    def retry(self) -> Self:
+        """Queue the trial again after it has failed; a study that had ended goes on."""
+        return self._act("retry")
+
+    def cancel(self) -> Self:
+        """Take the trial out of its study; while it runs, whoever runs it is told to stop."""
+        return self._act("cancel")
+
+    def _measure(self, measurements: list[Json]) -> str | None:
+        body = {**self._named(), "measurements": measurements}
+        response = self._wire.send("POST", f"{trial_path(self.id)}/measurements", body=body, key=str(uuid4()))
+        renewal = cast("RenewalData", json_object(response))
+        return (renewal["reason"] or "stopped") if renewal["should_stop"] else None
+
+    def _act(self, verb: str, body: Json | None = None) -> Self:
+        named = None if body is None else {**self._named(), **body}
+        response = self._wire.send("POST", f"{trial_path(self.id)}:{verb}", body=named, key=str(uuid4()))
+        self.data = cast("TrialData", json_object(response))
+        return self
+
+    def _named(self) -> Json:
+        if self.token is None:
+            raise ValueError(f"trial {self.id} was not asked for here; Client.ask gives trials that can be run")
+        return {"token": self.token}
+
+
+def ask(wire: Wire, study: str, *, count: int, client_id: str | None, lease_seconds: float | None) -> list[Trial]:
+    """Take trials of a study (its path) to run here."""
+    body: Json = {"count": count, "client_id": client_id, "lease_seconds": lease_seconds}
+    given = {name: value for name, value in body.items() if value is not None}
+    response = wire.send("POST", f"{study}/trials:ask", body=given, key=str(uuid4()))
+    found: list[LeasedTrialData] = cast("AskData", json_object(response))["data"]
+    return [Trial(wire, item, token=item["token"]) for item in found]

@@ -1,0 +1,140 @@
+"""What whoever holds a trial says of it: measurements and the attempt's end, in the caller's transaction.
+
+The same for workers (`search.dispatch`) and for clients over HTTP (`search.remote`). Every write is fenced by the lease's
+token: what is stale changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from models import endings, leases, trials
+from models.endings import Ending, Verdicts
+from models.session import Connection
+from models.states import AttemptState, TrialState
+from search import rungs
+from search.definition import StudyDefinition
+from search.failures import Failure, after
+from search.scoring import score
+
+Place = tuple[int, int, int]
+
+
+class Held(Protocol):
+    """A trial and the token that says who holds it; `id` is its public id, `key` is (study, number, attempt)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def study_id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def definition(self) -> StudyDefinition: ...
+    @property
+    def key(self) -> tuple[int, int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A measurement of a claimed trial."""
+
+    claim: Held
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a report: `accepted` or not (`reason` says why not), and whether the trial is to stop."""
+
+    accepted: bool
+    stop: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended: with `outcome` and its last values, or with a `failure`."""
+
+    claim: Held
+    target: TrialState
+    values: Mapping[str, float] | None = None
+    reason: str | None = None
+    error: str | None = None
+    failure: Failure | None = None
+
+
+def store(connection: Connection, reports: Sequence[Report]) -> list[Verdict]:
+    """Store measurements, in order, and answer each with what pruning decides. Values must be finite."""
+    places = leases.held(connection, list({report.claim.token for report in reports}))
+    held = [places.get(report.claim.token) == report.claim.key for report in reports]
+    live = [report for report, holds in zip(reports, held, strict=True) if holds]
+    conflicts = {_place(row) for row in leases.add_measurements(connection, [_row(report) for report in live])}
+    stored = [report for report in live if _place(_row(report)) not in conflicts]
+    decided = rungs.decide(connection, stored)
+    return [
+        _verdict(report, conflicts, decided) if holds else Verdict(accepted=False, stop=True, reason="stale")
+        for report, holds in zip(reports, held, strict=True)
+    ]
+
+
+def _row(report: Report) -> dict[str, Any]:
+    return {
+        "study_id": report.claim.study_id,
+        "number": report.claim.number,
+        "attempt": report.claim.attempt,
+        "step": report.step,
+        "values": dict(report.values),
+    }
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    return row["study_id"], row["number"], row["step"]
+
+
+def _verdict(report: Report, conflicts: set[Place], decided: Mapping[Place, str]) -> Verdict:
+    place = (report.claim.study_id, report.claim.number, report.step)
+    if place in conflicts:
+        return Verdict(accepted=False, stop=False, reason="another value was reported at this step")
+    return Verdict(accepted=True, stop=place in decided, reason=decided.get(place))
+
+
+def finish(connection: Connection, results: Sequence[Result], *, now: datetime) -> Verdicts:
+    """End attempts of one study (at least one). What is repeated stands already; what is stale changed nothing."""
+    study_id, definition = results[0].claim.study_id, results[0].claim.definition
+    failed = [result.claim.number for result in results if result.failure is not None]
+    strikes = trials.count_strikes(connection, study_id, failed)
+    return endings.end(
+        connection,
+        study_id,
+        [_ending(result, strikes, now) for result in results],
+        now=now,
+        prunes=definition.pruning is not None,
+        max_failed=definition.max_failed,
+    )
+
+
+def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
+    claim, failure = result.claim, result.failure
+    if failure is not None:
+        before = strikes.get((claim.number, failure.value), 0)
+        key = (claim.number, claim.attempt, claim.token)
+        return after(failure, *key, now, strikes=before, message=result.reason, error=result.error)
+    released = result.target is TrialState.QUEUED
+    return Ending(
+        number=claim.number,
+        attempt=claim.attempt,
+        token=claim.token,
+        target=result.target,
+        values=result.values,
+        score=score(claim.definition, result.values),
+        reason=result.reason,
+        error=result.error,
+        attempt_state=AttemptState.RELEASED if released else AttemptState.ENDED,
+    )

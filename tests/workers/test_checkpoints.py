@@ -1,0 +1,140 @@
+"""Where checkpoints lie: what a trial is offered, what is refused, and what is removed when."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.ids import show_study
+from models.states import TrialState
+from search.claiming import Checkpoint
+from search.dispatch import Claim, Dispatcher, Kept, Result
+from search.failures import Failure
+from search.service import cancel_study, delete_study
+from tests.support.ledger import Ledger, definition, done, opened
+from workers.checkpoints import Shelf
+
+
+@pytest.fixture
+def ledger(sqlite_url: str) -> Iterator[Ledger]:
+    """Yield an empty ledger; one kind of database will do here."""
+    with opened(sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "checkpoints", 30.0)
+
+
+def _claims(ledger: Ledger, trials: int = 1) -> tuple[Dispatcher, list[Claim]]:
+    ledger.create(definition(trials=trials))
+    worker = ledger.worker()
+    return worker, worker.claim(queue="cpu", capacity=trials)
+
+
+def _write(shelf: Shelf, claim: Claim, name: str = "1-3-1.pt") -> Path:
+    path = shelf.place(claim) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    return path
+
+
+def _kept(shelf: Shelf, claim: Claim, path: Path, step: int = 3) -> Kept:
+    relative = shelf.relative(claim, str(path))
+    assert relative is not None
+    return Kept(claim, step, relative, "0" * 64, 1, {"val_loss": 0.5})
+
+
+def test_a_fresh_trial_is_offered_an_empty_folder(ledger: Ledger, shelf: Shelf) -> None:
+    _, (claim,) = _claims(ledger)
+    assert shelf.offer(claim) == {"folder": str(shelf.place(claim)), "seconds": 30.0, "resume": []}
+    assert shelf.place(claim).is_dir()
+    assert shelf.place(claim) == shelf.root / show_study(claim.study_id) / "0"
+
+
+def test_the_next_attempt_is_offered_what_was_kept_wherever_the_folder_lies_now(
+    ledger: Ledger, shelf: Shelf, tmp_path: Path
+) -> None:
+    worker, (claim,) = _claims(ledger)
+    assert worker.keep(_kept(shelf, claim, _write(shelf, claim)))
+    worker.release([claim], reason="released")
+    (again,) = worker.claim(queue="cpu", capacity=1)
+    moved = Shelf(shelf.root.rename(tmp_path / "elsewhere"), 30.0)
+    offered = moved.offer(again)
+    assert offered is not None
+    assert offered["resume"] == [{"path": str(moved.place(again) / "1-3-1.pt"), "sha256": "0" * 64, "step": 3}]
+    worker.finish([done(again)])
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "../1/1-3-1.pt", "../../../secret", "/etc/passwd", "."])
+def test_a_file_that_is_gone_or_lies_outside_is_never_offered(ledger: Ledger, shelf: Shelf, name: str) -> None:
+    _, (claim, other) = _claims(ledger, 2)
+    _write(shelf, other)
+    (shelf.root.parent / "secret").write_text("x")
+    path = str(Path(show_study(claim.study_id)) / "0" / name)
+    offered = shelf.offer(replace(claim, checkpoints=(Checkpoint(3, path, "0" * 64, None),)))
+    assert offered is not None
+    assert offered["resume"] == []
+
+
+def test_a_link_out_of_the_folder_is_not_followed(ledger: Ledger, shelf: Shelf, tmp_path: Path) -> None:
+    _, (claim,) = _claims(ledger)
+    shelf.place(claim).mkdir(parents=True)
+    (tmp_path / "secret").write_text("x")
+    (shelf.place(claim) / "1-3-1.pt").symlink_to(tmp_path / "secret")
+    assert shelf.relative(claim, str(shelf.place(claim) / "1-3-1.pt")) is None
+
+
+def test_without_a_folder_a_trial_runs_without_checkpoints(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, (claim,) = _claims(ledger)
+    (tmp_path / "file").write_text("x")
+    assert Shelf(tmp_path / "file" / "checkpoints", 30.0).offer(claim) is None
+    assert "runs without checkpoints" in caplog.text
+
+
+def test_tidying_keeps_what_may_run_again(ledger: Ledger, shelf: Shelf) -> None:
+    worker, claims = _claims(ledger, 4)
+    running, queued, completed, failed = claims
+    folders = [_write(shelf, claim).parent for claim in claims]
+    worker.release([queued], reason="released")
+    worker.finish([done(completed), Result(failed, TrialState.FAILED, failure=Failure.USER_ERROR)])
+    (shelf.root / "foreign").mkdir()
+    (folders[0].parent / "foreign").mkdir()
+    shelf.tidy(ledger.database)
+    assert [folder.exists() for folder in folders] == [True, True, False, False]
+    assert (shelf.root / "foreign").is_dir()
+    assert (folders[0].parent / "foreign").is_dir()
+    worker.finish([done(running)])
+
+
+def test_tidying_removes_what_a_deleted_study_left(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claims(ledger)
+    _write(shelf, claim)
+    worker.finish([done(claim)])
+    study = show_study(claim.study_id)
+    ledger.database.write(lambda connection: delete_study(connection, ledger.project, study))
+    shelf.tidy(ledger.database)
+    # As long as it is young it may be another service's, which has its checkpoints in the same folder.
+    assert shelf.place(claim).is_dir()
+    os.utime(shelf.place(claim), (0, 0))
+    shelf.tidy(ledger.database)
+    assert list(shelf.root.iterdir()) == []
+
+
+def test_tidying_where_nothing_is_yet(ledger: Ledger, shelf: Shelf) -> None:
+    shelf.tidy(ledger.database)
+    assert not shelf.root.exists()
+
+
+def test_a_cancelled_study_keeps_no_checkpoint(ledger: Ledger, shelf: Shelf) -> None:
+    worker, (claim,) = _claims(ledger)
+    _write(shelf, claim)
+    worker.release([claim], reason="released")
+    ledger.act(cancel_study, show_study(claim.study_id))
+    shelf.tidy(ledger.database)
+    assert list(shelf.root.iterdir()) == []
