@@ -3,7 +3,6 @@
 That the machine would notice is shown by faults planted in the product, one at a time.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,17 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from models import claims, endings, leases, trials
+from models.endings import Ending, Verdicts
+from models.ledger import lock_counters
 from models.session import Connection, Database
-from models.tables import Study
+from models.tables import Lease, Study
 from tests.models.machine import TrialLife
 from tests.support.ledger import Ledger, opened
 from workers.reaper import Reaper
 
-LIVES = {"sqlite": 20, "postgresql": 10}
+LIVES = {"sqlite": 30, "postgresql": 15}
 BASE = settings(deadline=None, database=None, print_blob=False, suppress_health_check=list(HealthCheck))
 
 
@@ -38,6 +39,22 @@ def test_lives(ledger: Ledger) -> None:
 @pytest.mark.timeout(3600)
 def test_many_long_lives(ledger: Ledger) -> None:
     _live(ledger, settings(BASE, max_examples=300, stateful_step_count=60))
+
+
+def _no_fence(patch: pytest.MonkeyPatch) -> None:
+    end = endings.end
+
+    def believing(connection: Connection, study_id: int, said: Sequence[Ending], **more: Any) -> Any:
+        rows = connection.execute(select(Lease).where(Lease.study_id == study_id).with_only_columns(*Lease.__table__.c))
+        now = {row.number: {"token": row.token, "attempt": row.attempt} for row in rows}
+        late = [replace(ending, **now.get(ending.number, {})) for ending in said]
+        verdicts = end(connection, study_id, late, **more)
+        own = {taken.token: given.token for taken, given in zip(late, said, strict=True)}
+        return Verdicts(
+            *(tuple(own[token] for token in each) for each in (verdicts.accepted, verdicts.repeated, verdicts.stale))
+        )
+
+    patch.setattr(endings, "end", believing)
 
 
 def _no_fence_for_reports(patch: pytest.MonkeyPatch) -> None:
@@ -93,11 +110,6 @@ def _reaper_deaf_to_heartbeats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reaper, "_observe", lambda reaper, rows: observe(reaper, rows) or list(rows)[:1])
 
 
-def _not_a_number_accepted(patch: pytest.MonkeyPatch) -> None:
-    for module in (leases, endings):
-        patch.setattr(module, "pack", json.dumps)
-
-
 def _token_used_again(patch: pytest.MonkeyPatch) -> None:
     claimed = claims._claimed
     patch.setattr(claims, "_claimed", lambda *given: replace(claimed(*given), token=f"{given[0]}-{given[1]}"))
@@ -132,19 +144,40 @@ def _commit_before_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Database, "_run", hasty)
 
 
+def _parallelism_unread(patch: pytest.MonkeyPatch) -> None:
+    lock = lock_counters
+
+    def unlimited(connection: Connection, study_id: int) -> Any:
+        row = lock(connection, study_id)
+        return None if row is None else _Without(row, parallelism=None)
+
+    patch.setattr(claims, "lock_counters", unlimited)
+
+
+class _Without:
+    """A row with some columns changed."""
+
+    def __init__(self, row: Any, **changed: object) -> None:
+        self._row, self._changed = row, changed
+
+    def __getattr__(self, name: str) -> Any:
+        return self._changed[name] if name in self._changed else getattr(self._row, name)
+
+
 FAULTS = {
     plant.__name__.strip("_"): plant
     for plant in (
+        _no_fence,
         _no_fence_for_reports,
         _retries_cost_budget,
         _reaper_by_wall_clock,
         _reaper_deaf_to_heartbeats,
-        _not_a_number_accepted,
         _token_used_again,
         _conflicts_unseen,
         _strikes_forgotten,
         _every_result_is_new,
         _commit_before_the_end,
+        _parallelism_unread,
     )
 }
 
