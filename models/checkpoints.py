@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select
 
-from models.tables import Checkpoint
+from models.states import FINAL_TRIAL_STATES
+from models.tables import Checkpoint, Trial
 
 KEPT = 2
 
@@ -48,6 +49,16 @@ def checkpoints_of(connection: Connection, study_id: int, attempts: Mapping[int,
         if row.attempt < attempts[row.number] and len(found[row.number]) < KEPT:
             found[row.number].append(row)
     return {number: rows for number, rows in found.items() if rows}
+
+
+def forget_checkpoints(connection: Connection) -> None:
+    """Remove the rows of trials that have ended for good: their files are gone."""
+    ended = exists().where(
+        Trial.study_id == Checkpoint.study_id,
+        Trial.number == Checkpoint.number,
+        Trial.state.in_(FINAL_TRIAL_STATES),
+    )
+    connection.execute(delete(Checkpoint).where(ended))
 
 
 def _ranked() -> Any:  # noqa: ANN401  a select of labelled columns

@@ -13,6 +13,8 @@ from models.tables import Study, Trial
 
 # Why a study is closing whose seconds are spent, and why its running trials are then cancelled.
 OUT_OF_TIME = "budget"
+# Why a study failed that has spent what it had.
+NONE_COMPLETED = "no trial completed"
 
 
 def has_completed(connection: Connection, study_id: int) -> bool:

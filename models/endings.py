@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Delete, Row, Update, and_, bindparam, delete, func, select, update
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
-from models.closings import cancel_waiting, has_completed
+from models.closings import NONE_COMPLETED, cancel_waiting, has_completed
 from models.leases import lock_leases, stops
 from models.ledger import Change, lock_counters, lock_study, record, study_move, update_study
 from models.rowsets import Columns, among, pack, rowset
@@ -293,7 +293,7 @@ def _study_end(
     targets = {ending.target for ending in endings}
     if TrialState.COMPLETED in targets or has_completed(connection, study.id):
         return StudyState.COMPLETED, study.closing
-    return StudyState.FAILED, "no trial completed"
+    return StudyState.FAILED, NONE_COMPLETED
 
 
 def _broken(

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, update
 
-from models.closings import cancel_waiting, has_completed
-from models.ledger import Change, record, study_move, update_study
+from models.closings import NONE_COMPLETED, cancel_waiting, has_completed
+from models.ledger import Change, lock_study, record, study_move, update_study
 from models.states import LIVE_STUDY, StudyState, TrialState
 from models.tables import Lease, Trial
 
@@ -22,12 +22,19 @@ def cancel_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: 
     elif trial.state == TrialState.QUEUED:
         spent = study.allocated == study.budget or study.closing is not None
         last = spent and study.finished + 1 == study.allocated
-        move = _study_end(connection, study.id) if last else None
-        cancel_waiting(connection, study, reason=CANCELLED, now=now, move=move, only=trial.number)
+        cancel_waiting(connection, study, reason=CANCELLED, now=now, only=trial.number)
+        if last:
+            _end_study(connection, study.id, now)
 
 
-def _study_end(connection: Connection, study_id: int) -> StudyState:
-    return StudyState.COMPLETED if has_completed(connection, study_id) else StudyState.FAILED
+def _end_study(connection: Connection, study_id: int, now: datetime) -> None:
+    """End a locked study whose last trial has just been cancelled."""
+    study = lock_study(connection, study_id)
+    if study is not None:
+        target = StudyState.COMPLETED if has_completed(connection, study_id) else StudyState.FAILED
+        reason = study.closing if target is StudyState.COMPLETED else NONE_COMPLETED
+        record(connection, study, [Change(target, source=study.state, reason=reason)], now)
+        update_study(connection, study, {**study_move(study, target, now, reason=reason), "seq": study.seq + 1})
 
 
 def retry_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: datetime) -> None:

@@ -13,6 +13,9 @@ from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import StudyState
 from models.tables import Lease, Measurement, Rung, Study, Table
 
+# How the name of a holder begins that is no worker of ours, but asks for trials over HTTP.
+CLIENT = "client:"
+
 _TRIAL: Columns = {"study_id": BigInteger(), "number": Integer()}
 _MEASUREMENT: Columns = {**_TRIAL, "attempt": Integer(), "step": BigInteger(), "values": JSON()}
 _RUNG: Columns = {**_TRIAL, "step": BigInteger(), "score": Double()}

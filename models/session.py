@@ -40,6 +40,14 @@ _POSTGRES_OPTIONS = (
     " -c plan_cache_mode=force_generic_plan"
 )
 
+# A server that is cut off says nothing: without these a thread would wait for it for hours.
+_POSTGRES_LINK = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
 
 class Unavailable(Exception):
     """The database did not answer in time, or kept asking to try again."""
@@ -104,11 +112,10 @@ def _again(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return state in _AGAIN_STATES or state.startswith(_AGAIN_CLASSES)
-    if isinstance(error, OperationalError | InterfaceError):
-        message = str(error.orig)
-        # psycopg gives no SQLSTATE when it could not connect at all; SQLite never gives one.
-        return "locked" in message or "connection" in message or "busy" in message
-    return False
+    if isinstance(error.orig, sqlite3.Error):
+        return "locked" in str(error.orig) or "busy" in str(error.orig)
+    # psycopg gives no SQLSTATE to what never reached the server: no way there, no such host, a broken connection.
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def _later(error: DBAPIError) -> bool:
@@ -129,7 +136,7 @@ def _engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=5,
-        connect_args={"options": _POSTGRES_OPTIONS, "connect_timeout": 5},
+        connect_args={"options": _POSTGRES_OPTIONS, "connect_timeout": 5, **_POSTGRES_LINK},
     )
     event.listen(engine, "begin", _begin_postgres)
     return engine

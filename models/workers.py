@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select, update
 
 from models.leases import insert_new
-from models.tables import Lease, Worker
+from models.tables import Lease, Study, Worker
 
 
 def greet(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -42,8 +42,9 @@ def forget_workers(connection: Connection, *, before: datetime) -> None:
 
 
 def all_leases(connection: Connection) -> Sequence[Row[Any]]:
-    """Return every lease: (study_id, number, attempt, token, worker, beat)."""
-    return connection.execute(select(Lease.__table__)).all()
+    """Return every lease, and of its study (state, closing)."""
+    query = select(Lease.__table__, Study.state, Study.closing).join(Study, Study.id == Lease.study_id)
+    return connection.execute(query).all()
 
 
 def unmoved(connection: Connection, tokens: Mapping[str, int]) -> list[Row[Any]]:

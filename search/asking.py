@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from models import trials
 from models.claims import Claimed
+from models.leases import CLIENT
 from models.session import Connection
 from search.claiming import Claimer
 from search.records import TrialRecord
@@ -42,7 +43,7 @@ class Offer:
 
 def holder(client: str) -> str:
     """Return the name under which a client holds leases: no worker's, and short enough for its column."""
-    name = f"client:{client}"
+    name = f"{CLIENT}{client}"
     if len(name) <= _LONGEST_HOLDER:
         return name
     digest = hashlib.sha256(client.encode()).hexdigest()

@@ -9,17 +9,19 @@ lost at any moment. It may be used from several threads.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from models import checkpoints, claims, closings, leases, trials
+from models import checkpoints, claims, closings, endings, leases, trials
 from models.claims import Claimed
+from models.endings import Ending
 from models.ids import show_trial
 from models.ledger import lock_study
-from models.session import Connection, Database, Row, Work
-from models.states import LIVE_STUDY
+from models.session import Connection, Database, Row, Unavailable, Work
+from models.states import LIVE_STUDY, AttemptState, TrialState
 from search import duplicates
 from search.clock import Clock, utc_now
 from search.definition import StudyDefinition
@@ -95,7 +97,14 @@ class Claimer:
 
         `objectives` are the registered ones that this worker can run.
         """
-        return self._ready(self._take_any(worker, queue, capacity, objectives))
+        claimed = self._take_any(worker, queue, capacity, objectives)
+        try:
+            return self._ready(claimed)
+        except Unavailable:
+            # Nobody beats for these yet: better given back than found dead, and held against the trials.
+            with suppress(Unavailable):
+                self.database.write(lambda connection: _give_back(connection, claimed, self.clock()))
+            raise
 
     def hold(
         self, connection: Connection, study_id: int, *, client: str, count: int, seconds: float | None
@@ -225,6 +234,21 @@ class Claimer:
         rows = self.database.read(lambda connection: trials.changed_trials(connection, study_id, known.seq))
         known.strategy.update([trial_record(row) for row in rows])
         known.seq = max([known.seq, *(row.seq for row in rows)])
+
+
+def _give_back(connection: Connection, claimed: Sequence[Claimed], now: datetime) -> None:
+    given_back = [
+        Ending(
+            number=claim.number,
+            attempt=claim.attempt,
+            token=claim.token,
+            target=TrialState.QUEUED,
+            reason="released",
+            attempt_state=AttemptState.RELEASED,
+        )
+        for claim in claimed
+    ]
+    endings.end(connection, claimed[0].study_id, given_back, now=now)
 
 
 def _fill(

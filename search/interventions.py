@@ -11,6 +11,7 @@ from models.session import Connection, Row
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, StudyState, TrialState
 from search.errors import Conflict, NotFound
 from search.records import TrialRecord
+from search.schema import EXTERNAL
 from search.views import get_trial, trial_record
 
 
@@ -39,15 +40,18 @@ def locked(connection: Connection, project_id: int, text: str) -> tuple[Row[Any]
 def changed(connection: Connection, project_id: int, text: str) -> ChangedTrial:
     """Read a trial that was just changed; its queue is woken if it waits there."""
     trial = get_trial(connection, project_id, text)
-    return ChangedTrial(trial, wake=trial.queue if trial.state == TrialState.QUEUED else None)
+    waits = trial.state == TrialState.QUEUED and trial.queue != EXTERNAL
+    return ChangedTrial(trial, wake=trial.queue if waits else None)
 
 
 def retry_trial(connection: Connection, project_id: int, text: str, *, now: datetime) -> ChangedTrial:
-    """Queue a failed trial again, whatever it failed of; a study that had ended goes on.
+    """Queue a failed trial again, whatever it failed of; a study that had ended goes on. Twice is once.
 
     Raise Conflict for a trial that has not failed, and for a study that can start nothing more.
     """
     study, trial = locked(connection, project_id, text)
+    if trial.state == TrialState.QUEUED and trial.forgiven == trial.attempt > 0:
+        return changed(connection, project_id, text)
     if trial.state != TrialState.FAILED:
         raise Conflict(f"the trial is {trial.state}; only a failed one can be retried")
     if study.state == StudyState.CANCELLED:

@@ -200,7 +200,9 @@ def delete_study(connection: Connection, project_id: int, text: str) -> None:
     """Remove a study with all its trials. Raise Conflict while it runs."""
     study = _locked(connection, project_id, text)
     if study.state in LIVE_STUDY or study.running > 0:
-        raise Conflict(f"study {show_study(study.id)} is still running; cancel it and wait for its trials to stop")
+        remedy = "cancel it and wait for its trials to stop"
+        fault = Fault("state", f"is {study.state} with {study.running} trials running; {remedy}")
+        raise Conflict(f"study {show_study(study.id)} is still running; {remedy}", [fault])
     studies.delete_study(connection, study.id)
 
 

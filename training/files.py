@@ -34,10 +34,9 @@ def name(attempt: int, step: int, serial: int) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for checkpoints, so that it outlives a power cut as they do."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+    """Make a folder for checkpoints, if it is not there, and see that it outlives a power cut as they do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def write(path: Path, data: bytes) -> str:

@@ -10,6 +10,7 @@ line is log. NaN and infinity are read, whether written as such or too large for
 
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from types import MappingProxyType
 from typing import IO, Any, TypeAlias
 
 LINE_BYTES = 1024 * 1024
+MOST_NAMES = 64
+LONGEST_NAME = 128
+# Control characters and lone surrogates.
+_UNSTORABLE = frozenset({"Cc", "Cs"})
 OUTCOMES = ("completed", "diverged", "failed")
 _STEP_LIMIT = 2**63
 
@@ -83,7 +88,14 @@ def _measurement(message: Mapping[str, Any]) -> Measurement:
     step, values = _step(message, "measurement"), message["values"]
     if not isinstance(values, dict) or not values:
         raise Malformed(f"measurement of step {step}: values must be an object of at least one number")
+    if len(values) > MOST_NAMES:
+        raise Malformed(f"measurement of step {step}: values must have at most {MOST_NAMES} numbers, got {len(values)}")
     for name, value in values.items():
+        if not 0 < len(name) <= LONGEST_NAME or any(unicodedata.category(each) in _UNSTORABLE for each in name):
+            said = json.dumps(name)[:80]
+            raise Malformed(
+                f"measurement of step {step}: a name must be 1 to {LONGEST_NAME} plain characters, got {said}"
+            )
         if type(value) not in {int, float}:
             raise Malformed(f"measurement of step {step}: {name} must be a number, got {json.dumps(value)[:40]}")
     return Measurement(step, {name: _double(value) for name, value in values.items()})

@@ -15,10 +15,12 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
-from models import closings, endings, idempotency, studies, trials, workers
+from models import checkpoints, closings, endings, idempotency, studies, trials, workers
 from models.ids import show_study
+from models.leases import CLIENT
 from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
+from models.states import LIVE_STUDY
 from search.clock import Clock, utc_now
 from search.failures import Failure, after
 from search.schema import EXTERNAL
@@ -102,7 +104,7 @@ class Reaper:
             return None
 
     def _forget(self) -> None:
-        """Drop the rows of workers long gone and the replies to requests that nobody repeats any more, once an hour."""
+        """Drop once an hour what nobody asks for any more: workers long gone, old replies, checkpoints of ended trials."""
         now = self._monotonic()
         if now < self._forget_at:
             return
@@ -110,6 +112,7 @@ class Reaper:
         before = self._clock() - _FORGET
         self._database.write(lambda connection: workers.forget_workers(connection, before=before), durable=False)
         self._database.write(lambda connection: idempotency.forget_keys(connection, before=before), durable=False)
+        self._database.write(checkpoints.forget_checkpoints, durable=False)
 
     def _observe(self, leases: Sequence[Row[Any]]) -> list[Row[Any]]:
         """Note the counters and return the leases that are dead by now."""
@@ -125,13 +128,20 @@ class Reaper:
             else _Seen(row.beat, now, row.worker)
             for row in leases
         }
-        dead = [row for row in leases if now - self._seen[row.token].at >= (row.seconds or self._lease)]
-        return [] if self._brake(leases, dead, now) else dead
+        dead = [row for row in leases if now - self._seen[row.token].at >= self._length(row)]
+        ours = [row for row in dead if not row.worker.startswith(CLIENT)]
+        return [row for row in dead if row.worker.startswith(CLIENT)] + ([] if self._brake(leases, ours, now) else ours)
+
+    def _length(self, lease: Row[Any]) -> float:
+        """Return how long a lease lasts in silence: as long as its holder wished, unless its trial is to stop."""
+        stops = lease.stop is not None or lease.closing is not None or lease.state not in LIVE_STUDY
+        return self._lease if stops or lease.seconds is None else float(lease.seconds)
 
     def _brake(self, leases: Sequence[Row[Any]], dead: Sequence[Row[Any]], now: float) -> bool:
         """Wait one more lease when most workers fell silent together: more likely the fault is on our side."""
         silent = {row.worker for row in dead}
-        everyone = {row.worker for row in leases}
+        # Clients come and go as they please: they say nothing of the state of our own side.
+        everyone = {row.worker for row in leases if not row.worker.startswith(CLIENT)}
         if len(silent) < _BRAKE_WORKERS or 2 * len(silent) <= len(everyone):
             self._braked_until = 0.0
             return False

@@ -246,7 +246,7 @@ def after_death(run: Run, epitaph: str) -> Result | None:
     run.send_rest()
     if run.stopping is None:
         failure = Failure.POISON if run.started else Failure.INFRASTRUCTURE
-        return Result(run.claim, TrialState.QUEUED, failure=failure, reason=epitaph, error=epitaph)
+        return Result(run.claim, TrialState.QUEUED, failure=failure, error=epitaph)
     return run.stopped()
 
 

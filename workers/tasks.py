@@ -49,7 +49,8 @@ def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         device=settings.device,
         terms=terms,
     )
-    database = Database(settings.database_url, pool_size=4)
+    # Two connections, and two more when beating, reaping, tidying and a turn all want one.
+    database = Database(settings.database_url, pool_size=2)
     supervisor = Supervisor(database, habits, nudge=lambda queue: doorbell.nudge([queue]))
     _supervisors.append(supervisor)
     # Here too, so that dead workers are noticed while no API process runs. It ends with this process.

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeAlias
 
@@ -22,7 +23,7 @@ from models.states import StudyState
 from models.studies import list_studies
 from search import service, views
 from search.clock import utc_now
-from search.errors import Fault, InvalidValue
+from search.errors import Fault, InvalidValue, NotFound
 from search.hygiene import LONGEST_STRING, string_problem
 from search.records import StudyRecord
 
@@ -113,7 +114,7 @@ def get_study(given: Given, study_id: str) -> StudyOut:
 
 @router.patch(
     "/{study_id}",
-    responses=documented(400, 404, 413, 415),
+    responses=documented(400, 404, 409, 413, 415),
     openapi_extra=json_body("StudyEdits", EDITS),
 )
 def patch_study(given: Given, study_id: str, edits: JsonBody) -> StudyOut:
@@ -130,7 +131,14 @@ def patch_study(given: Given, study_id: str, edits: JsonBody) -> StudyOut:
 @router.delete("/{study_id}", status_code=204, response_class=Response, responses=documented(404, 409))
 def delete_study(given: Given, study_id: str) -> None:
     """Remove a study that has ended, with its trials."""
-    given.database.write(lambda c: service.delete_study(c, given.project_id, study_id))
+    given.database.read(lambda c: views.get_study_row(c, given.project_id, study_id))
+
+    def work(connection: Connection) -> None:
+        # Gone meanwhile: deleted by another, or by ourselves in a commit whose reply was lost.
+        with suppress(NotFound):
+            service.delete_study(connection, given.project_id, study_id)
+
+    given.database.write(work)
 
 
 def _changed(change: Change) -> Callable[[Connection], Reply]:

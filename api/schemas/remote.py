@@ -1,6 +1,6 @@
 """The bodies and replies of trials that are asked for, measured and told over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -130,7 +130,19 @@ def read_tell(raw: object) -> Tell:
 def read_measurements(raw: object) -> tuple[str, list[Measurement]]:
     """Read a token and measurements. Raise InvalidValue with every fault."""
     body = _read(MeasurementsIn, raw)
+    faults = _doubled_steps(body.measurements)
+    if faults:
+        raise InvalidValue(faults)
     return body.token, [Measurement(item.step, item.values) for item in body.measurements]
+
+
+def _doubled_steps(items: Sequence[MeasurementIn]) -> list[Fault]:
+    first: dict[int, int] = {}
+    return [
+        Fault(f"measurements[{place}].step", f"is that of measurements[{first[item.step]}] already; give a step once")
+        for place, item in enumerate(items)
+        if first.setdefault(item.step, place) != place
+    ]
 
 
 def read_release(raw: object) -> tuple[str, str | None]:

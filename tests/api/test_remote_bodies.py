@@ -49,6 +49,11 @@ REFUSED: list[tuple[str, Any, dict[str, str]]] = [
     (":release", {"token": ANYTHING, "reason": "a\nb"}, {"reason": "control"}),
     (":release", {}, {"token": "required"}),
     ("/measurements", {"measurements": []}, {"token": "required"}),
+    (
+        "/measurements",
+        {"token": ANYTHING, "measurements": [{"step": step, "values": VALUES} for step in (1, 2, 1)]},
+        {"measurements[2].step": "that of measurements[0]"},
+    ),
     ("/measurements", {"token": ANYTHING, "measurements": {}}, {"measurements": "list"}),
     ("/measurements", {"token": ANYTHING, "measurements": None}, {"measurements": "list"}),
     (

@@ -250,7 +250,7 @@ def test_poison_has_three_tries_and_the_others_complete(shared: Shared) -> None:
     for trial in trials:
         bad = trial.params["bad"]
         assert (trial.state, trial.attempt) == (("failed", 3) if bad else ("completed", 1))
-        assert (trial.reason or "").startswith("poison: the trainer exited with status 137") is bad
+        assert (trial.reason == "poison") is bad
     reasons = [row.reason for row in attempts(ledger, study) if row.state == "lost" and row.attempt < 3]
     assert reasons == ["poison"] * 4
 

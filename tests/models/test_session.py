@@ -1,5 +1,7 @@
 """Transactions: whole or not at all, tried again where that helps, and given up in time."""
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 
@@ -128,3 +130,26 @@ def test_a_reader_does_not_wait_for_a_writer(ledger: Ledger) -> None:
 
     assert ledger.database.write(write) == ["default"]
     assert _names(ledger) == ["default", "new"]
+
+
+def test_a_host_whose_name_leads_nowhere_is_a_database_that_is_away() -> None:
+    """As that of a container which is being replaced."""
+    database = Database("postgresql+psycopg://postgres@no-such-host.invalid/tuneup", patience=0.2)
+    with pytest.raises(Unavailable, match="not available"):
+        database.read(lambda connection: connection.execute(text("SELECT 1")))
+
+
+def test_a_link_that_is_cut_off_is_noticed(on_postgres: Ledger) -> None:
+    """The kernel is told to ask a silent server whether it is there, and to give up what is never acknowledged."""
+
+    def options(connection: Connection) -> tuple[int, ...]:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as link:
+            named = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            return (
+                link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                *(link.getsockopt(socket.IPPROTO_TCP, name) for name in named),
+            )
+
+    assert on_postgres.database.read(options) == (1, 5, 3, 3, 15_000)

@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from models.ids import show_trial
 from models.states import StudyState, TrialState
-from search import interventions, service
+from search import interventions, remote, service
+from search.claiming import Claimer
 from search.dispatch import Claim, Result
 from search.errors import Conflict, NotFound
 from search.failures import Failure
+from search.remote import Tell
 from tests.support.ledger import Ledger, definition, done, drain
 
 
@@ -140,3 +143,33 @@ def test_nothing_is_cancelled_in_a_study_that_has_ended(ledger: Ledger) -> None:
 def test_trials_that_are_not_there(ledger: Ledger, verb: Any, text: str) -> None:
     with pytest.raises(NotFound):
         ledger.act(verb, text)
+
+
+def test_retrying_twice_is_retrying_once(ledger: Ledger) -> None:
+    _, claims = failed(ledger)
+    ledger.act(interventions.retry_trial, claims[0].id)
+    before = ledger.dump()
+    assert ledger.act(interventions.retry_trial, claims[0].id).wake == "cpu"
+    assert ledger.dump() == before
+
+
+def test_a_trial_that_clients_run_wakes_no_worker(ledger: Ledger) -> None:
+    study = ledger.create(definition(trials=1, objective={"external": True}))
+    claimer = Claimer(ledger.database, clock=ledger.clock)
+    study_id = ledger.study(study).record.id
+    (held,) = ledger.database.write(lambda c: claimer.hold(c, study_id, client="client:one", count=1, seconds=None))
+    tell = Tell(held.token, TrialState.FAILED, reason="no data")
+    trial = show_trial(study_id, 0)
+    ledger.act(remote.tell, trial, tell)
+    assert ledger.act(interventions.retry_trial, trial).wake is None
+
+
+def test_cancelling_the_last_trial_fails_a_study_without_a_result(ledger: Ledger) -> None:
+    study = ledger.create(definition(trials=1))
+    worker = ledger.worker()
+    (claim,) = worker.claim(queue="cpu", capacity=1)
+    worker.release([claim], reason="preempted")
+    ledger.act(interventions.cancel_trial, claim.id)
+    record = ledger.study(study).record
+    assert (record.state, record.reason) == ("failed", "no trial completed")
+    assert [(trial.state, trial.reason) for trial in ledger.trials(study)] == [("cancelled", "cancelled")]

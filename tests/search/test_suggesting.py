@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.claims import Claimed
+from models.session import Unavailable
 from search import service
 from search.claiming import Claimer
 from search.dispatch import Claim, Dispatcher
@@ -126,3 +127,19 @@ def _history(trials: Sequence[TrialRecord], cutoff: int, pending: Sequence[int])
 def _running(trial: TrialRecord) -> TrialRecord:
     fields = {name: getattr(trial, name) for name in TrialRecord.__slots__}
     return TrialRecord(**{**fields, "state": "running", "values": None, "score": None, "seq": 0})
+
+
+def test_what_no_parameters_can_be_found_for_is_given_back(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database went away between the two transactions: nobody beats for the trial, and it has done nothing wrong."""
+    study = ledger.create(definition("bayesian", trials=4))
+
+    def away(*_: object) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Claimer, "_read_history", away)
+        with pytest.raises(Unavailable):
+            ledger.worker().claim(queue="cpu", capacity=2)
+    assert [trial.state for trial in ledger.trials(study)] == ["queued", "queued"]
+    assert {row.state for row in ledger.rows("attempt")} == {"released"}
+    assert ledger.rows("lease") == []

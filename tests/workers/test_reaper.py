@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from models.claims import Claimed
+from models.ids import read_study, show_trial
+from models.leases import CLIENT
 from models.session import Unavailable
 from models.states import TrialState
-from models.workers import forget_workers, greet, list_workers
-from search import service
+from models.workers import all_leases, forget_workers, greet, list_workers
+from search import interventions, service
+from search.claiming import Claimer
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
 from tests.support.ledger import Ledger, definition, done, together
@@ -94,7 +98,7 @@ def test_one_heartbeat_gives_a_whole_lease(ledger: Ledger, watch: Watch) -> None
 def test_a_heartbeat_between_look_and_write_counts(ledger: Ledger, watch: Watch) -> None:
     ((worker, claim),) = _claims(ledger, 1)
     watch.sweeps(LEASE - 1)
-    leases = ledger.rows("lease")
+    leases = ledger.database.read(all_leases)
     watch.now += 1
     dead = watch.reaper._observe(leases)
     worker.heartbeat([claim])
@@ -341,3 +345,43 @@ def test_the_thread_outlives_a_failed_sweep(ledger: Ledger, monkeypatch: pytest.
     finally:
         reaper.stop()
     assert ledger.rows("trial")[0].state == "queued"
+
+
+def test_silent_clients_are_no_sign_of_trouble_on_our_side(ledger: Ledger, watch: Watch) -> None:
+    """However many they are, a dead worker is noticed after its lease, and so are they."""
+    ledger.create(definition(trials=8))
+    living, dead = ledger.worker("living"), ledger.worker("dead")
+    (held,) = living.claim(queue="cpu", capacity=1)
+    dead.claim(queue="cpu", capacity=1)
+    for place in range(5):
+        ledger.worker(f"{CLIENT}{place}").claim(queue="cpu", capacity=1)
+    assert watch.sweeps(LEASE, meanwhile=lambda: living.heartbeat([held])) == 6
+
+
+def _ask(ledger: Ledger, study: str, seconds: float) -> Claimed:
+    study_id = read_study(study)
+    assert study_id is not None
+    claimer = Claimer(ledger.database, clock=ledger.clock)
+    (held,) = ledger.database.write(
+        lambda c: claimer.hold(c, study_id, client=f"{CLIENT}one", count=1, seconds=seconds)
+    )
+    return held
+
+
+def test_a_lease_lasts_as_long_as_its_holder_wished(ledger: Ledger, watch: Watch) -> None:
+    _ask(ledger, ledger.create(definition(trials=1)), 5 * LEASE)
+    assert watch.sweeps(5 * LEASE - 1) == 0
+    assert watch.sweeps(1) == 1
+
+
+@pytest.mark.parametrize("end", ["study", "trial"])
+def test_who_is_to_stop_has_no_longer_lease_than_others(ledger: Ledger, watch: Watch, end: str) -> None:
+    """Else a client that died would hold up the end of its study, for a day at worst."""
+    study = ledger.create(definition(trials=1))
+    held = _ask(ledger, study, 86_400)
+    if end == "study":
+        ledger.act(service.cancel_study, study)
+    else:
+        ledger.act(interventions.cancel_trial, show_trial(held.study_id, held.number))
+    assert watch.sweeps(LEASE) == 1
+    assert [trial.state for trial in ledger.trials(study)] == ["cancelled"]
