@@ -29,7 +29,7 @@ class Reply:
 
 
 class Unanswered(Exception):
-    """No API gave a last word within PATIENCE_SECONDS, or the clients were stopped."""
+    """No API gave a last word while there was patience, or the clients were stopped."""
 
 
 @dataclass(eq=False, slots=True)
@@ -58,12 +58,19 @@ class Caller:
         """PATCH until there is a last word; setting a field twice is setting it once. Raise Unanswered."""
         return self._insist("PATCH", path, body, None)
 
-    def get(self, path: str) -> Reply:
+    def get(self, path: str, *, patience: float = PATIENCE_SECONDS) -> Reply:
         """GET until there is a last word; the oracle does not hear of it. Raise Unanswered."""
-        return self._insist("GET", path, None, None)
+        return self._insist("GET", path, None, None, patience)
 
-    def _insist(self, method: str, path: str, body: Mapping[str, Any] | None, key: str | None) -> Reply:
-        end = time.monotonic() + PATIENCE_SECONDS
+    def _insist(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        key: str | None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Reply:
+        end = time.monotonic() + patience
         while time.monotonic() < end and not self.stopped.is_set():
             reply = self._once(method, path, body, key)
             if reply is not None:

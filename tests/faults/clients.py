@@ -55,16 +55,16 @@ class Clients:
         """Return the studies that had not ended a moment ago; `states` chooses among running and paused."""
         return [study for study in self._live if study["state"] in (states or _LIVE)]
 
-    def look(self) -> list[Study]:
+    def look(self, **patience: float) -> list[Study]:
         """Ask the service which studies have not ended. Raise Unanswered."""
-        pages = [self.caller.get(f"/v1/studies?state={state}&limit=1000").body["data"] for state in _LIVE]
+        pages = [self.caller.get(f"/v1/studies?state={state}&limit=1000", **patience).body["data"] for state in _LIVE]
         self._live = [study for page in pages for study in page]
         return self._live
 
     def settled(self) -> bool:
-        """Say whether nothing is being done and every study has ended."""
+        """Say whether nothing is being done and every study has ended. Raise Unanswered where no API says so at once."""
         busy = any(not future.done() for future in self._doing)
-        return not busy and not self.look()
+        return not busy and not self.look(patience=0.1)
 
     def stop(self) -> None:
         """End every thread."""

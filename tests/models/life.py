@@ -206,7 +206,12 @@ class Study:
         return True
 
     def retry(self, trial: Trial) -> bool:
-        """Queue a failed trial again by a person's wish, with a clean record; the study goes on unless cancelled."""
+        """Queue a failed trial again by a person's wish, with a clean record; the study goes on unless cancelled.
+
+        Who wishes it twice has wished it once.
+        """
+        if trial.state is TrialState.QUEUED and trial.forgiven == trial.attempt:
+            return True
         if trial.state is not TrialState.FAILED or self.state is StudyState.CANCELLED:
             return False
         trial.state, trial.due, trial.forgiven = TrialState.QUEUED, None, trial.attempt

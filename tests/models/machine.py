@@ -137,9 +137,7 @@ class TrialLife(Witness):
         if answer is None:
             return
         allowed = study.retry(trial) if verb == "retry" else study.cancel_trial(trial)
-        # A trial that waits again is none that could be retried.
-        again = verb == "cancel" or fate is not Fate.REPEATS
-        assert answer.refused is (None if allowed and again else Conflict)
+        assert answer.refused is (None if allowed else Conflict)
 
     # A client that asks for trials and tells what came out. It is as silent as the dead to the reapers.
 
