@@ -186,6 +186,7 @@ def _run_again(connection: Connection, reservation: Reservation, seqs: Mapping[i
             )
             .values(
                 state=TrialState.RUNNING,
+                reason=None,
                 attempt=row.attempt + 1,
                 seq=seqs[row.number],
                 started_at=row.started_at or now,

@@ -64,7 +64,7 @@ def end(
     holds = [_holds(leases.get(ending.token), study_id, ending) for ending in endings]
     gone = list(compress(endings, map(not_, holds)))
     over = study.closing or (study.state if study.state not in LIVE_STUDY else None)
-    live = [_not_again(ending, over or leases[ending.token].stop) for ending in compress(endings, holds)]
+    live = [_not_again(_withdrawn(ending, leases[ending.token].stop), over) for ending in compress(endings, holds)]
     if prunes:
         live = _obey(connection, study_id, live)
     if live:
@@ -85,8 +85,15 @@ def _holds(lease: Row[Any] | None, study_id: int, ending: Ending) -> bool:
     )
 
 
+def _withdrawn(ending: Ending, stop: str | None) -> Ending:
+    """A trial that a person took out has no result, whatever its holder made of it meanwhile."""
+    if stop is None:
+        return ending
+    return replace(ending, target=TrialState.CANCELLED, values=None, score=None, reason=stop, next_run_at=None)
+
+
 def _not_again(ending: Ending, why: str | None) -> Ending:
-    """A study that takes no more trials takes no attempt back either; nor does a trial that a person cancelled."""
+    """A study that takes no more trials takes no attempt back either."""
     if why is None or ending.target is not TrialState.QUEUED:
         return ending
     return replace(ending, target=TrialState.CANCELLED, reason=why)

@@ -31,9 +31,10 @@ def list_workers(connection: Connection, *, since: datetime) -> Sequence[Row[Any
     return connection.execute(query).all()
 
 
-def registered_objectives(connection: Connection) -> set[str]:
-    """Return the names of the objectives that some worker has said it can run, until its row is forgotten."""
-    return {name for names in connection.scalars(select(Worker.objectives)) for name in names}
+def registered_objectives(connection: Connection) -> set[tuple[str, str]]:
+    """Return (name, queue) of the objectives that some worker has said it can run, until its row is forgotten."""
+    rows = connection.execute(select(Worker.objectives, Worker.queue))
+    return {(name, row.queue) for row in rows for name in row.objectives}
 
 
 def forget_workers(connection: Connection, *, before: datetime) -> None:

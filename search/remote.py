@@ -13,7 +13,7 @@ from typing import Any
 from models import claims, leases, trials
 from models.ids import show_study, show_trial
 from models.session import Connection, Row
-from models.states import FINAL_TRIAL_STATES, TrialState
+from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, TrialState
 from search import reporting
 from search.definition import StudyDefinition
 from search.errors import Conflict, Fault, InvalidValue
@@ -99,11 +99,19 @@ def _pruned(connection: Connection, holding: _Holding) -> str | None:
 def tell(connection: Connection, project_id: int, text: str, said: Tell, *, now: datetime) -> TrialRecord:
     """End a trial with a result; one against which a stop decision stands becomes pruned although it completed.
 
+    One that is cancelled, by itself or with its study, becomes cancelled whatever is told.
+
     The same again changes nothing. Raise InvalidValue for values that cannot be a result, and Conflict when another
     result stands or the token holds the trial no more.
     """
     study, trial = locked(connection, project_id, text)
     holding = _holding(connection, study, trial, said.token)
+    if trial.state == TrialState.CANCELLED:
+        return trial_record(trial)
+    if trial.state == TrialState.RUNNING and (study.state not in LIVE_STUDY or study.closing is not None):
+        # It was told to stop, or would have been: what it had by then is no result.
+        reporting.finish(connection, [Result(holding, TrialState.QUEUED)], now=now)
+        return get_trial(connection, project_id, text)
     values = _values(connection, holding, said)
     if trial.state == TrialState.RUNNING:
         _check(holding.definition, said, values)

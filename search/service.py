@@ -20,7 +20,7 @@ from search.definition import StudyDefinition, parse_study
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.sampling import SEED_LIMIT
-from search.schema import EXTERNAL
+from search.schema import EXTERNAL, Objective
 from search.views import get_study_row, view_study
 
 EDITABLE = ("name", "labels", "budget", "parallelism")
@@ -46,7 +46,7 @@ def create_study(
     definition = parse_study(raw)
     if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
         return _changed(connection, project_id, study_id)
-    _check_registered(connection, definition.objective.registered)
+    _check_registered(connection, definition.objective)
     seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
     study_id = new_study_id() if study_id is None else study_id
     studies.insert_study(
@@ -69,17 +69,24 @@ def create_study(
     return _changed(connection, project_id, study_id)
 
 
-def _check_registered(connection: Connection, name: str | None) -> None:
-    """Raise InvalidStudy for a name that no worker has registered: its trials would wait for ever."""
+def _check_registered(connection: Connection, objective: Objective) -> None:
+    """Raise InvalidStudy for a name that no worker of its queue has registered: its trials would wait for ever."""
+    name = objective.registered
     if name is None:
         return
     known = sorted(registered_objectives(connection))
-    if name not in known:
+    elsewhere = [queue for each, queue in known if each == name]
+    if not elsewhere:
         raise InvalidStudy([Fault("objective.name", _unregistered(name, known))])
+    if objective.queue not in elsewhere:
+        message = (
+            f"{name!r} is registered by workers of {', '.join(elsewhere)} alone; name that, or start another worker"
+        )
+        raise InvalidStudy([Fault("objective.device", message)])
 
 
-def _unregistered(name: str, known: list[str]) -> str:
-    shown = ", ".join(known[:_MOST_SHOWN]) or "none"
+def _unregistered(name: str, known: list[tuple[str, str]]) -> str:
+    shown = ", ".join(dict.fromkeys(each for each, _ in known[:_MOST_SHOWN])) or "none"
     return f"no worker has registered {name!r}; known are {shown}: start a worker with it in its tuneup.toml"
 
 

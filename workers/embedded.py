@@ -75,9 +75,12 @@ def _settings(data: Path) -> Settings:
         settings = load()
         if "checkpoints" not in settings.model_fields_set:
             settings = settings.model_copy(update={"checkpoints": data.resolve() / "checkpoints"})
-        read_objectives(settings.objectives)
+        registry = read_objectives(settings.objectives)
     except ValueError as error:
         raise BadSettings(str(error)) from error
+    log.info(
+        "registered objectives: %s (%s)", ", ".join(registry) or "none", settings.objectives or "no tuneup.toml here"
+    )
     os.environ.update(places(settings))
     return settings
 

@@ -26,6 +26,8 @@ READY_SECONDS = 120.0
 MOST_TRIALS = 200
 GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+# What a shell adds to the number of a signal, and our adaptor of commands to that of the one that ended its command.
+_BY_SIGNAL = 128
 _KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
@@ -119,6 +121,9 @@ class Trainer:
             return "the trainer closed its socket"
         if code < 0:
             return f"the trainer was killed by signal {signal.Signals(-code).name}"
+        if code > _BY_SIGNAL:
+            with contextlib.suppress(ValueError):
+                return f"the trainer exited with status {code}, as after {signal.Signals(code - _BY_SIGNAL).name}"
         return f"the trainer exited with status {code}"
 
     def kill(self) -> None:

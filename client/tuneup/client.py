@@ -13,14 +13,15 @@ from tuneup.problems import CREATION_KINDS, json_object
 from tuneup.shapes import StudyData, TrialData, WorkerData
 from tuneup.study import PAGE_SIZE, Study, study_path
 from tuneup.trial import Trial, ask, trial_path
-from tuneup.wire import RETRIES, Wire
+from tuneup.wire import PATIENCE_SECONDS, RETRIES, Wire
 
 
 class Client:
     """A connection to one tuneup service.
 
     `url` and `api_key` come from TUNEUP_URL and TUNEUP_API_KEY where they are not given. `transport` replaces the
-    network (an application in this process, a fake); `retries` bounds the repetitions of a request without an answer.
+    network (an application in this process, a fake); `retries` bounds the repetitions of a request without an answer; those
+    of who runs trials go on for `patience` seconds besides, since a restart of the service should cost no training.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class Client:
         api_key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         retries: int = RETRIES,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._wire = Wire(
             url=url or environment.service_url(),
             api_key=api_key or environment.api_key(),
             transport=transport,
             retries=retries,
+            patience=patience,
         )
 
     @property

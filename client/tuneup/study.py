@@ -112,6 +112,20 @@ class Study:
         """
         return ask(self._wire, study_path(self.id), count=count, client_id=client_id, lease_seconds=lease_seconds)
 
+    def ask_each(
+        self, *, client_id: str | None = None, lease_seconds: float | None = None, poll: float = 2.0
+    ) -> Iterator[Trial]:
+        """Yield trials to run here, one after the other, until the study has ended.
+
+        While others run what there is, it looks again every `poll` seconds: one of those may be lost.
+        """
+        while not self.ended:
+            found = self.ask(client_id=client_id, lease_seconds=lease_seconds)
+            yield from found
+            if not found:
+                time.sleep(poll)
+            self.refresh()
+
     def cancel(self) -> Self:
         """End the study: nothing more is started, and what runs is stopped."""
         return self._act("cancel")

@@ -24,6 +24,7 @@ RETRIED = frozenset({502, 503, 504})
 RETRIED_ON_REQUEST = frozenset({409, 429})
 TIMEOUT_SECONDS = 30.0
 RETRIES = 5
+PATIENCE_SECONDS = 120.0
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -37,10 +38,12 @@ class Wire:
         api_key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         retries: int = RETRIES,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         address = _address(url)
         self.url = str(address).rstrip("/")
         self._retries = retries
+        self._patience = patience
         self._rng = random.Random()
         self._http = httpx2.Client(
             base_url=f"{self.url}/v1",
@@ -78,21 +81,24 @@ class Wire:
         key: str | None = None,
         kinds: Mapping[int, type[ApiError]] = KINDS,
         deadline: float | None = None,
+        patiently: bool = False,
     ) -> httpx2.Response:
         """Send until answered. `key` is the Idempotency-Key; `deadline` (time.monotonic) ends the tries early.
 
-        Raises the ApiError that the answer stands for, or Unreachable.
+        `patiently` outlasts a service that is being restarted. Raises the ApiError that the answer stands for, or Unreachable.
         """
         request = self._http.build_request(
             method, path, params=dict(params), json=body, headers={"Idempotency-Key": key} if key else None
         )
+        began = time.monotonic()
         for attempt in itertools.count():
             outcome = self._try(request, kinds=kinds, deadline=deadline)
             if isinstance(outcome, httpx2.Response):
                 return outcome
             failure, asked = outcome
             pause = backoff(attempt, rng=self._rng) if asked is None else asked + self._rng.uniform(0.0, BASE_SECONDS)
-            if attempt >= self._retries or (deadline is not None and time.monotonic() + pause > deadline):
+            spent = attempt >= self._retries and not (patiently and time.monotonic() - began < self._patience)
+            if spent or (deadline is not None and time.monotonic() + pause > deadline):
                 raise failure
             time.sleep(pause)
         raise AssertionError("unreachable: the count of attempts does not end")

@@ -94,10 +94,11 @@ def test_failures_are_told_and_retried(client: Client, wires: Wires, monkeypatch
     monkeypatch.setattr(cli, "Client", lambda *_, **__: connect(wires))
     said = CliRunner().invoke(cli.app, ["retry", broken.id])
     assert (said.exit_code, said.stderr) == (0, f"trial {broken.id} is queued\n")
+    assert CliRunner().invoke(cli.app, ["retry", broken.id]).exit_code == 0, "twice is once"
+    (again,) = made.ask()
     said = CliRunner().invoke(cli.app, ["retry", broken.id])
     assert said.exit_code == 1
     assert "only a failed one can be retried" in said.stderr
-    (again,) = made.ask()
     assert (again.id, again.data["attempt"]) == (broken.id, 2)
     assert made.refresh().state == "running"
     with pytest.raises(errors.Conflict) as late:
@@ -144,3 +145,58 @@ def test_a_trial_that_was_not_asked_for_cannot_be_told(client: Client, stage: St
     assert stage.ledger.dump() == before
     with pytest.raises(errors.NotFound):
         client.get_trial("x")
+
+
+class Number:
+    """What numpy and torch hold a single number in has this method."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def item(self) -> float:
+        return self.value
+
+
+def test_values_may_be_arrays_of_one_number(client: Client) -> None:
+    (trial,) = client.create_study(RANDOM).ask()
+    assert trial.report(1, {"val_loss": Number(0.5)}) is None
+    assert trial.tell().values == {"val_loss": 0.5}
+
+
+@pytest.mark.parametrize("bad", ["0.5", None, True, [0.5]])
+def test_what_is_no_number_is_named(client: Client, bad: Any) -> None:
+    (trial,) = client.create_study(RANDOM).ask()
+    with pytest.raises(TypeError, match="val_loss must be a number"):
+        trial.report(1, {"val_loss": bad})
+    with pytest.raises(TypeError, match="values must be a mapping"):
+        trial.report(1, 0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Number(float("-inf"))])
+def test_a_loss_that_left_the_numbers_ends_the_trial_as_diverged(client: Client, value: Any) -> None:
+    (trial,) = client.create_study(RANDOM).ask()
+    reason = trial.report(3, {"val_loss": value})
+    assert reason is not None
+    assert reason.startswith("val_loss is ")
+    assert trial.tell().state == "diverged"
+    assert trial.refresh().data["reason"] == reason
+
+
+def test_each_trial_of_a_study_comes_in_turn_until_it_has_ended(client: Client) -> None:
+    made = client.create_study({**RANDOM, "budget": {"trials": 4}})
+    numbers = [trial.tell({"val_loss": 0.5}).number for trial in made.ask_each(client_id="box")]
+    assert numbers == [0, 1, 2, 3]
+    assert made.state == "completed"
+
+
+def test_who_runs_a_trial_outlasts_a_restart_of_the_service(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far more failures than a request is repeated for otherwise."""
+    monkeypatch.setattr("tuneup.wire.backoff", lambda *_, **__: 0.0)
+    (trial,) = connect(wires).create_study(RANDOM).ask()
+    wires.lost = 50
+    assert trial.report(1, {"val_loss": 0.5}) is None
+    impatient = Client("http://testserver", transport=wires, patience=0.0)
+    wires.lost = 50
+    with pytest.raises(errors.Unreachable):
+        impatient.ask(trial.data["study_id"])
+    wires.lost = 0

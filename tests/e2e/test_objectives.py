@@ -280,7 +280,7 @@ def test_only_who_has_registered_an_objective_runs_it(own: tuple[Ledger, Start],
     with pytest.raises(InvalidStudy, match="no worker has registered 'fine'; known are crash, hang"):
         ledger.create(command("fine"))
     start()
-    wait_for(lambda: "fine" in ledger.database.read(registered_objectives), seconds=60, what="fine announced")
+    wait_for(lambda: ("fine", "cpu") in ledger.database.read(registered_objectives), seconds=60, what="fine announced")
     has = {row.id for row in ledger.rows("worker") if "fine" in row.objectives}
     study = ledger.create({**command("fine"), "budget": {"trials": 5}})
     trials = settle(ledger, study)

@@ -31,12 +31,12 @@ def test_goals_and_limits() -> None:
     assert CLASSIFIER.most_steps in [getattr(limit, "le", None) for limit in metadata]
 
 
-def _announce(ledger: Ledger, *names: str) -> None:
+def _announce(ledger: Ledger, *names: str, queue: str = "cpu") -> None:
     row = {
         "id": "somebody",
         "host": "here",
         "pid": 1,
-        "queue": "cpu",
+        "queue": queue,
         "capacity": 1,
         "objectives": list(names),
         "started_at": ledger.clock(),
@@ -67,7 +67,7 @@ def test_what_nobody_has_registered_is_refused(ledger: Ledger) -> None:
 
 
 def test_a_registered_objective_is_claimed_by_who_has_it(ledger: Ledger) -> None:
-    _announce(ledger, "mine")
+    _announce(ledger, "mine", queue="gpu")
     study = ledger.create(definition(objective={"name": "mine", "device": "gpu"}, trials=1))
     (row,) = ledger.rows("study")
     assert (row.queue, row.objective) == ("gpu", "mine")
@@ -115,3 +115,12 @@ def test_the_last_step_of_a_registered_objective_is_never_a_rung(ledger: Ledger)
         (verdict,) = worker.report([report(bad, 4, 0.9)])
         assert verdict.stop is stops
         worker.finish([done(good), done(bad)])
+
+
+def test_a_name_of_another_queue_alone_is_refused(ledger: Ledger) -> None:
+    _announce(ledger, "mine")
+    with pytest.raises(InvalidStudy) as refused:
+        ledger.create(definition(objective={"name": "mine", "device": "gpu"}))
+    (fault,) = refused.value.faults
+    assert fault.path == "objective.device"
+    assert "registered by workers of cpu alone" in fault.message

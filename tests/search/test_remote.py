@@ -443,3 +443,19 @@ def test_measuring_beside_a_cancel_waits_for_nobody(ledger: Ledger) -> None:
 
     together(6, act)
     assert measure(ledger, leased).reason == "cancelled"
+
+
+@pytest.mark.parametrize("what", ["trial", "study"])
+def test_what_was_cancelled_is_no_result_whatever_is_told(ledger: Ledger, what: str) -> None:
+    """The holder stops and tells what it had by then: it must not become the best trial."""
+    leased = one(ledger, trials=2)
+    measure(ledger, leased, (1, 0.001))
+    if what == "trial":
+        ledger.act(interventions.cancel_trial, address(leased))
+    else:
+        ledger.act(service.cancel_study, address(leased).rpartition("-")[0])
+    told = tell(ledger, leased, None)
+    assert (told.state, told.values, told.reason) == (TrialState.CANCELLED, None, "cancelled")
+    before = ledger.dump()
+    assert tell(ledger, leased, None) == told
+    assert ledger.dump() == before
