@@ -80,6 +80,9 @@ def _told(world: World) -> Iterator[str]:
             continue
         trial = trials.get((study_id, number))
         state, values = exchange.body.get("state", "completed"), exchange.body.get("values")
+        if exchange.reply["state"] == "cancelled":
+            # It had been cancelled before it was told, and was answered so.
+            state, values = "cancelled", None
         allowed = _ALLOWED.get(state, {state})
         if trial is None or trial.state not in allowed:
             yield f"trial {show_trial(study_id, number)} was told {state}, and is {trial and trial.state}"
