@@ -63,7 +63,8 @@ class Keeper:
         self._serial += 1
         path = self._folder / files.name(self._attempt, step, self._serial)
         try:
-            files.make_folder(self._folder)
+            if not self._written:
+                files.make_folder(self._folder)
             saved = write(path, step, snapshot)
         except OSError as error:
             self._complain(error)
