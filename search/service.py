@@ -207,9 +207,9 @@ def delete_study(connection: Connection, project_id: int, text: str) -> None:
     """Remove a study with all its trials. Raise Conflict while it runs."""
     study = _locked(connection, project_id, text)
     if study.state in LIVE_STUDY or study.running > 0:
-        remedy = "cancel it and wait for its trials to stop"
-        fault = Fault("state", f"is {study.state} with {study.running} trials running; {remedy}")
-        raise Conflict(f"study {show_study(study.id)} is still running; {remedy}", [fault])
+        remedy = "cancel it and wait" if study.state in LIVE_STUDY else "wait, a lease at most,"
+        fault = Fault("state", f"is {study.state} with {study.running} trials running; {remedy} for its trials to stop")
+        raise Conflict(f"study {show_study(study.id)} is still running; {remedy} for its trials to stop", [fault])
     studies.delete_study(connection, study.id)
 
 
