@@ -128,21 +128,31 @@ def attempt_of(connection: Connection, study_id: int, number: int, token: str) -
     return connection.execute(query).scalar_one_or_none()
 
 
-def leased_trials(connection: Connection, study_id: int, tokens: Sequence[str]) -> Sequence[Row[Any]]:
-    """Return the trials that these tokens hold now, by number, each with its token and its lease's own `seconds`."""
+def leased_trials(
+    connection: Connection, study_id: int, tokens: Sequence[str]
+) -> list[tuple[Row[Any], Row[int, str, float | None]]]:
+    """Return the trials that these tokens hold now, by number, each with its lease's (number, token, seconds).
+
+    In two looks, each by a unique key: joined in one, a planner that knows little may read every trial of the study.
+    """
+    dialect = connection.dialect.name
     given = {"study": study_id, "tokens": pack(tokens)}
-    return connection.execute(_leased(connection.dialect.name), given).all()
+    held = {row.number: row for row in connection.execute(_held(dialect), given)}
+    rows = connection.execute(_numbered(dialect), {"study": study_id, "numbers": pack(list(held))})
+    return [(row, held[row.number]) for row in rows]
 
 
 @cache
-def _leased(dialect: str) -> Select[Any]:
-    held = and_(Lease.study_id == Trial.study_id, Lease.number == Trial.number)
-    return (
-        select(Trial.__table__, Lease.token, Lease.seconds)
-        .join(Lease, held)
-        .where(Lease.study_id == bindparam("study"), among(dialect, Lease.token.expression, "tokens"))
-        .order_by(Trial.number)
+def _held(dialect: str) -> Select[int, str, float | None]:
+    return select(Lease.number, Lease.token, Lease.seconds).where(
+        Lease.study_id == bindparam("study"), among(dialect, Lease.token.expression, "tokens")
     )
+
+
+@cache
+def _numbered(dialect: str) -> Select[Any]:
+    wanted = among(dialect, Trial.number.expression, "numbers")
+    return select(Trial.__table__).where(Trial.study_id == bindparam("study"), wanted).order_by(Trial.number)
 
 
 def reported(connection: Connection, study_id: int, number: int, attempt: int) -> Sequence[Row[Any, Any]]:

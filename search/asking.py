@@ -63,4 +63,4 @@ def offer(connection: Connection, project_id: int, text: str, claimed: Sequence[
     """Show the trials that are still held by those who took them. Raise NotFound when the study is gone."""
     study = get_study_row(connection, project_id, text)
     rows = trials.leased_trials(connection, study.id, [claim.token for claim in claimed])
-    return Offer(study.state, [Leased(trial_record(row), row.token, row.seconds) for row in rows])
+    return Offer(study.state, [Leased(trial_record(row), lease.token, lease.seconds) for row, lease in rows])

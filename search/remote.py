@@ -85,7 +85,7 @@ def measure(
         if not verdict.accepted:
             raise _contradiction(connection, holding, place, reports[place])
     asked = leases.beat(connection, [token])[token]
-    (lease,) = trials.leased_trials(connection, holding.study_id, [token])
+    ((_, lease),) = trials.leased_trials(connection, holding.study_id, [token])
     return Renewal(asked or _pruned(connection, holding), lease.seconds)
 
 
