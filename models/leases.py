@@ -32,9 +32,9 @@ def held(connection: Connection, tokens: Sequence[str]) -> dict[str, tuple[int, 
 
 
 @cache
-def _locked(dialect: str) -> Select[int, int, int, str, str | None]:
+def _locked(dialect: str) -> Select[int, int, int, str, str | None, float | None]:
     return (
-        select(Lease.study_id, Lease.number, Lease.attempt, Lease.token, Lease.stop)
+        select(Lease.study_id, Lease.number, Lease.attempt, Lease.token, Lease.stop, Lease.seconds)
         .where(among(dialect, Lease.token.expression, "tokens"))
         .order_by(Lease.study_id, Lease.number)
         .with_for_update()

@@ -73,19 +73,24 @@ def measure(
     no more.
     """
     trial = get_trial(connection, project_id, text)
-    held = leases.held(connection, [token]).get(token)
-    if held is None or held[:2] != (trial.study_id, trial.number):
+    lease = next(iter(leases.lock_leases(connection, [token])), None)
+    if lease is None or (lease.study_id, lease.number) != (trial.study_id, trial.number):
         # Looked at again: it may have changed while the lease's lock was waited for.
         now = get_trial(connection, project_id, text)
         raise _refusal(now, trials.attempt_of(connection, now.study_id, now.number, token))
-    holding = _Holding(*held, token, read_definition(claims.study_of(connection, trial.study_id).definition))
+    holding = _Holding(
+        lease.study_id,
+        lease.number,
+        lease.attempt,
+        token,
+        read_definition(claims.study_of(connection, trial.study_id).definition),
+    )
     reports = [Report(holding, measurement.step, measurement.values) for measurement in measurements]
     verdicts = reporting.store(connection, reports)
     for place, verdict in enumerate(verdicts):
         if not verdict.accepted:
             raise _contradiction(connection, holding, place, reports[place])
     asked = leases.beat(connection, [token])[token]
-    ((_, lease),) = trials.leased_trials(connection, holding.study_id, [token])
     return Renewal(asked or _pruned(connection, holding), lease.seconds)
 
 
