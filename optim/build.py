@@ -1,27 +1,13 @@
 """From a name to a rule or an optimizer; the names are those of the catalog."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from torch.optim.optimizer import ParamsT
 
 from . import catalog
-from .rules import adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd
+from .rule_table import RULES
 from .torch_optimizer import RuleOptimizer
 from .transform import Rule
-
-RULES: Mapping[str, Rule[Any]] = MappingProxyType(
-    {
-        "sgd": sgd.RULE,
-        "momentum": momentum.RULE,
-        "nesterov": nesterov.RULE,
-        "adagrad": adagrad.RULE,
-        "rmsprop": rmsprop.RULE,
-        "adam": adam.RULE,
-        "adamw": adamw.RULE,
-    }
-)
 
 
 def build_rule(name: str) -> Rule[Any]:
@@ -29,11 +15,11 @@ def build_rule(name: str) -> Rule[Any]:
     return RULES[catalog.optimizer_info(name).name]
 
 
-def build(name: str, params: ParamsT, **options: float) -> RuleOptimizer:
+def build(name: str, params: ParamsT, **options: Any) -> RuleOptimizer:  # noqa: ANN401 - numbers and switches
     """Return the optimizer called `name` over `params`, as any optimizer of torch.optim takes them.
 
     Options that are missing take their catalog defaults. Raise ValueError for an unknown optimizer or option, listing
     the valid ones, and for a value out of range, naming option and range. Options of a parameter group are checked alike.
     """
     info = catalog.optimizer_info(name)
-    return RuleOptimizer(params, build_rule(name), info, catalog.complete(info, options))
+    return RuleOptimizer(params, info, catalog.complete(info, options))

@@ -71,7 +71,8 @@ def schedule(
     info = catalog.schedule_info(name)
     _check(info, options)
     _check_common(total_steps, warmup)
-    values = {option.name: _tensor(options.get(option.name, option.default)) for option in info.options}
+    given = {option.name: option.default for option in info.options} | options
+    values = {name: _tensor(value) for name, value in given.items()}
     total, rising = _tensor(total_steps), warmup_steps(total_steps, warmup)
     falling = (total - rising).clamp(min=1)
     decay = DECAYS[name]
@@ -85,7 +86,7 @@ def schedule(
     return factor
 
 
-def _tensor(value: float | Tensor) -> Tensor:
+def _tensor(value: object) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64)
 
 

@@ -1,10 +1,12 @@
 """A rule of the core as a torch.optim.Optimizer, for users' own training loops.
 
-Parameter groups, closures, hooks, state_dict and torch's schedulers work as with torch's optimizers. Options stand in
-the groups under their catalog names as plain numbers and are read at every step, so a scheduler may change any.
+Parameter groups, closures, hooks, state_dict, torch's schedulers and AMP's GradScaler work as with torch's optimizers.
+Options stand in the groups under their catalog names as plain values and are read at every step, so a scheduler may
+change any.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -13,30 +15,45 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from . import catalog
-from .transform import Hyper, Rule
+from .cohorts import Cohort, cohorts, share_counts
+from .kernels import KERNELS, usable
+from .records import OptimizerInfo
+from .rule_table import RULES
+from .transform import Hyper
 
 # Besides options, what torch and its schedulers keep in a group.
-_GROUP_KEYS = frozenset({"params", "param_names", "initial_lr"})
+_GROUP_KEYS = frozenset({"params", "param_names", "initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
 
 
 class RuleOptimizer(Optimizer):
-    """Applies `rule` to each parameter on its own; `options` are the defaults of every group.
+    """Applies the rule of `info` to the parameters of each group; `options` are the defaults of every group.
 
     The state of a parameter is the rule's state by field name. Parameters without a gradient are left alone and
-    their step count with them. Raise ValueError for complex parameters, RuntimeError for sparse gradients.
+    their step count with them. Where torch has a kernel for the rule, it steps in the rule's place.
+    Raise ValueError for complex parameters, RuntimeError for sparse gradients.
     """
 
-    def __init__(
-        self, params: ParamsT, rule: Rule[Any], info: catalog.OptimizerInfo, options: dict[str, float]
-    ) -> None:
-        self._rule = rule
-        self._info = info
-        self._template = rule.init([])
+    def __init__(self, params: ParamsT, info: OptimizerInfo, options: dict[str, Any]) -> None:
+        self._set_rule(info)
         super().__init__(params, dict(options))
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {"_rule": self._rule, "_info": self._info, "_template": self._template}
-        return {**super().__getstate__(), **own}
+        return {**super().__getstate__(), "_info": self._info}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What load_state_dict hands over here has no record: there the optimizer keeps its own.
+        self._set_rule(state.get("_info") or self._info)
+        super().__setstate__(state)
+
+    def _set_rule(self, info: OptimizerInfo) -> None:
+        self._info = info
+        self._rule = RULES[info.name]
+        self._kernel = KERNELS.get(info.name)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave. Raise ValueError if its groups do not match this optimizer's."""
+        super().load_state_dict(state_dict)
+        share_counts(self._rule, self.state, self.param_groups)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group. Raise ValueError for options that the optimizer does not accept and for complex parameters."""
@@ -61,34 +78,58 @@ class RuleOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            hyper = self._hyper(group)
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._step_one(param, param.grad, hyper)
+            self._step_group(group)
         return loss
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Put in place the parameters to evaluate and to save, where the rule trains others, and take them back after.
+
+        Of use with the schedule-free rules; with the others it changes nothing.
+        """
+        with torch.no_grad():
+            swapped = self._evaluated()
+            kept = [(param, param.clone()) for param, _ in swapped]
+            for param, value in swapped:
+                param.copy_(value)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for param, value in kept:
+                    param.copy_(value)
+
+    def _evaluated(self) -> list[tuple[Tensor, Tensor]]:
+        if self._rule.view is None:
+            return []
+        found = []
+        for group in self.param_groups:
+            held = [param for param in group["params"] if self.state.get(param)]
+            for cohort in cohorts(self._rule, held, self.state):
+                views = self._rule.evaluated(cohort.params, cohort.state(), self._hyper(group))
+                found += list(zip(cohort.params, views, strict=True))
+        return found
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params = [param for param in group["params"] if param.grad is not None]
+        if any(param.grad.layout != torch.strided for param in params):
+            raise RuntimeError(f"{self._info.name} does not take sparse gradients; use sparse=False in the embedding")
+        hyper = None
+        for cohort in cohorts(self._rule, params, self.state):
+            grads = [param.grad for param in cohort.params if param.grad is not None]
+            if self._kernel is not None and usable(cohort.params, grads):
+                self._kernel(cohort.params, grads, cohort.fields, group)
+            else:
+                hyper = hyper or self._hyper(group)
+                self._step_rule(cohort, grads, hyper)
+            cohort.store(self.state)
+
+    def _step_rule(self, cohort: Cohort, grads: list[Tensor], hyper: Hyper) -> None:
+        updates, state = self._rule.update(grads, cohort.state(), cohort.params, hyper)
+        for param, update in zip(cohort.params, updates, strict=True):
+            param.add_(update)
+        cohort.take(state)
 
     def _hyper(self, group: dict[str, Any]) -> Hyper:
         names = (option.name for option in self._info.options)
         return {name: torch.as_tensor(group[name], dtype=torch.float64) for name in names}
-
-    def _step_one(self, param: Tensor, grad: Tensor, hyper: Hyper) -> None:
-        if grad.layout != torch.strided:
-            raise RuntimeError(f"{self._info.name} does not take sparse gradients; use sparse=False in the embedding")
-        packed = self.state[param]
-        state = _unpack(self._template, packed) if packed else self._rule.init([param])
-        [update], state = self._rule.update([grad], state, [param], hyper)
-        param.add_(update)
-        packed.update(_pack(state))
-
-
-def _pack(state: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the state of any rule
-    """Return the state of a rule over one parameter by field name."""
-    return {name: value[0] if isinstance(value, list) else value for name, value in state._asdict().items()}
-
-
-def _unpack(template: Any, packed: dict[str, Tensor]) -> Any:  # noqa: ANN401 - the state of any rule
-    """Undo `_pack`; `template` is a state of the same rule over no parameters."""
-    fields = template._asdict().items()
-    return template._replace(
-        **{name: [packed[name]] if isinstance(value, list) else packed[name] for name, value in fields}
-    )

@@ -1,17 +1,17 @@
-"""Update rules as pure pairs of functions, and the two ways weight decay is added to one.
+"""Update rules as pairs of pure functions, and how they compose.
 
 A rule works on lists of tensors, one for each parameter. The same code serves one model and a population: a
 population has a member axis in front of every parameter, gradient and state tensor, and hyperparameters of shape
 (P,) in place of (). `align` gives a hyperparameter the trailing axes that it needs to broadcast against a parameter.
 
-A state is a flat NamedTuple. Each field is either a list with one tensor for each parameter, or one tensor that
-belongs to the member, such as its step count, of shape () or (P,). Members are therefore stacked, taken out and
-replaced along the first axis of each of these tensors (`stack`), each with its own step count.
+A state is a NamedTuple. Each field is either a list with one tensor for each parameter, or one tensor that belongs to
+the member, such as its step count, of shape () or (P,). The state of a `chain` is the tuple of its links' states.
+Members are therefore stacked, taken out and replaced along the first axis of every tensor in a state (`stack`), each
+with its own step count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
@@ -19,26 +19,71 @@ from torch import Tensor
 
 Tensors: TypeAlias = Sequence[Tensor]
 Hyper: TypeAlias = Mapping[str, Tensor]
-StateT = TypeVar("StateT", bound=tuple[Any, ...])
-NamedT = TypeVar("NamedT", bound=tuple[Any, ...])
+StateT = TypeVar("StateT")
+ViewedT_contra = TypeVar("ViewedT_contra", contravariant=True)
 
 
 class Update(Protocol[StateT]):
     """`(grads, state, params, hyper) -> (updates, state)`; the caller adds the updates to the parameters.
 
     `grads`, `params` and `updates` agree in length and shapes. `hyper` holds every option of the rule by its catalog
-    name, each of shape () for one model or (P,) for a population. Nothing passed in is changed.
+    name, each of shape () for one model or (P,) for a population, switches as 0 or 1. Nothing passed in is changed.
     """
 
     def __call__(self, grads: Tensors, state: StateT, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], StateT]: ...
 
 
+class View(Protocol[ViewedT_contra]):
+    """`(params, state, hyper) -> parameters` to evaluate and to keep, where they are not those that are trained."""
+
+    def __call__(self, params: Tensors, state: ViewedT_contra, hyper: Hyper) -> list[Tensor]: ...
+
+
+def nothing(params: Tensors) -> tuple[()]:  # noqa: ARG001 - an `init`
+    """Make the state of a rule that keeps none."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[StateT]):
-    """An optimizer: `init(params)` makes the state of one member, `update` takes one step. Both are pure."""
+    """An optimizer, or a link of one: `init(params)` makes the state of one member, `update` takes one step.
+
+    `view` is given by rules whose result is not the parameters they train, such as averages of them. All are pure.
+    """
 
     init: Callable[[Tensors], StateT]
     update: Update[StateT]
+    view: View[StateT] | None = None
+
+    def evaluated(self, params: Tensors, state: StateT, hyper: Hyper) -> list[Tensor]:
+        """Return the parameters to evaluate and to keep."""
+        return list(params) if self.view is None else self.view(params, state, hyper)
+
+
+def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
+    """Compose links: each takes what the one before made of the gradients, and the last one's result is the update.
+
+    A link that clips or adds weight decay to gradients stands before the rule; one that decays or averages parameters
+    behind it. The view is that of the last link that has one.
+    """
+
+    def init(params: Tensors) -> tuple[Any, ...]:
+        return tuple(link.init(params) for link in links)
+
+    def update(
+        grads: Tensors, state: tuple[Any, ...], params: Tensors, hyper: Hyper
+    ) -> tuple[list[Tensor], tuple[Any, ...]]:
+        kept = []
+        for link, own in zip(links, state, strict=True):
+            grads, own_next = link.update(grads, own, params, hyper)
+            kept.append(own_next)
+        return list(grads), tuple(kept)
+
+    viewed = [(index, link.view) for index, link in enumerate(links) if link.view is not None]
+    if not viewed:
+        return Rule(init, update)
+    index, view = viewed[-1]
+    return Rule(init, update, lambda params, state, hyper: view(params, state[index], hyper))
 
 
 def align(hyper: Tensor, like: Tensor) -> Tensor:
@@ -71,39 +116,20 @@ def blend(past: Tensor, new: Tensor, beta: Tensor) -> Tensor:
     return past * align(beta, past) + new * align(1 - beta, new)
 
 
-def with_l2(rule: Rule[StateT]) -> Rule[StateT]:
-    """Add `weight_decay * param` to the gradient before `rule` sees it (L2 regularization)."""
-    return Rule(rule.init, partial(_decay_gradient, rule.update))
+def within(members: int, tensor: Tensor) -> tuple[int, ...]:
+    """Return the axes of `tensor` inside a member, `members` being the number of member axes (`lr.ndim`: 0 or 1)."""
+    return tuple(range(members, tensor.ndim))
 
 
-def with_decoupled_decay(rule: Rule[StateT]) -> Rule[StateT]:
-    """Shrink each parameter by `lr * weight_decay` of itself beside what `rule` does (Loshchilov and Hutter, 2019)."""
-    return Rule(rule.init, partial(_decay_params, rule.update))
+def off(hyper: Tensor) -> bool:
+    """Say whether a term weighted by `hyper` may be left out: it is zero, and finding out costs nothing."""
+    return hyper.ndim == 0 and hyper.device.type == "cpu" and not hyper
 
 
-def _decay_gradient(
-    inner: Update[StateT], grads: Tensors, state: StateT, params: Tensors, hyper: Hyper
-) -> tuple[list[Tensor], StateT]:
-    decay = hyper["weight_decay"]
-    decayed = [grad + param * align(decay, param) for grad, param in zip(grads, params, strict=True)]
-    return inner(decayed, state, params, hyper)
-
-
-def _decay_params(
-    inner: Update[StateT], grads: Tensors, state: StateT, params: Tensors, hyper: Hyper
-) -> tuple[list[Tensor], StateT]:
-    shrink = hyper["lr"] * hyper["weight_decay"]
-    updates, state = inner(grads, state, params, hyper)
-    return [step - param * align(shrink, param) for step, param in zip(updates, params, strict=True)], state
-
-
-def stack(states: Sequence[NamedT]) -> NamedT:
+def stack(states: Sequence[Any]) -> Any:  # noqa: ANN401 - of the type of the states
     """Stack the states of P members into one with a member axis in front. All must come from one rule."""
-    kind = type(states[0])
-    fields = (
-        [torch.stack(tensors) for tensors in zip(*field, strict=True)]
-        if isinstance(field[0], list)
-        else torch.stack(field)
-        for field in zip(*states, strict=True)
-    )
-    return kind(*fields)
+    first = states[0]
+    if isinstance(first, Tensor):
+        return torch.stack(list(states))
+    parts = [stack(field) for field in zip(*states, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, count, scale, with_l2, zeros  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, align, chain, count, scale, zeros
 
 
 class AdagradState(NamedTuple):
@@ -44,4 +45,4 @@ def _update(
     return updates, AdagradState(state.step + 1, total)
 
 
-RULE = with_l2(Rule(_init, _update))
+RULE = chain(l2, Rule(_init, _update))

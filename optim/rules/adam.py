@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, blend, count, scale, with_l2, zeros  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, align, blend, chain, count, scale, zeros
 
 
 class AdamState(NamedTuple):
@@ -49,4 +50,4 @@ def update(
     return updates, AdamState(step, mean, square)
 
 
-RULE = with_l2(Rule(init, update))
+RULE = chain(l2, Rule(init, update))

@@ -9,7 +9,8 @@ Shapes: elementwise; options and the step count of shape () or (P,) against para
 Use it for transformers, and wherever Adam is used with weight decay.
 """
 
-from ..transform import Rule, with_decoupled_decay  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import decoupled
+from ..transform import Rule, chain
 from .adam import init, update
 
-RULE = with_decoupled_decay(Rule(init, update))
+RULE = chain(Rule(init, update), decoupled)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, scale, with_l2, zeros  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, align, chain, scale, zeros
 
 
 class MomentumState(NamedTuple):
@@ -41,4 +42,4 @@ def _update(
     return [scale(past, hyper["lr"]) for past in velocity], MomentumState(velocity)
 
 
-RULE = with_l2(Rule(init, _update))
+RULE = chain(l2, Rule(init, _update))

@@ -11,7 +11,8 @@ Use it instead of momentum when the problem is ill-conditioned or the rate is hi
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, scale, with_l2  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, align, chain, scale
 from .momentum import MomentumState, accumulate, init
 
 
@@ -27,4 +28,4 @@ def _update(
     return [scale(direction, hyper["lr"]) for direction in ahead], MomentumState(velocity)
 
 
-RULE = with_l2(Rule(init, _update))
+RULE = chain(l2, Rule(init, _update))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, blend, scale, with_l2, zeros  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, align, blend, chain, scale, zeros
 
 
 class RmspropState(NamedTuple):
@@ -43,4 +44,4 @@ def _update(
     return [scale(past, hyper["lr"]) for past in velocity], RmspropState(square, velocity)
 
 
-RULE = with_l2(Rule(_init, _update))
+RULE = chain(l2, Rule(_init, _update))

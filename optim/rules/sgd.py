@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, scale, with_l2  # noqa: TID252 - relative, because the package is also placed inside another
+from ..links.decay import l2
+from ..transform import Hyper, Rule, Tensors, chain, scale
 
 
 class SgdState(NamedTuple):
@@ -31,4 +32,4 @@ def _update(
     return [scale(grad, hyper["lr"]) for grad in grads], state
 
 
-RULE = with_l2(Rule(_init, _update))
+RULE = chain(l2, Rule(_init, _update))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from optim import catalog
-from optim.build import RULES, build, build_rule
+from optim.build import build, build_rule
+from optim.rule_table import RULES
 from optim.transform import align, stack
 
 Surface = Callable[[Tensor], Tensor]

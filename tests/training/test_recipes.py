@@ -205,7 +205,7 @@ def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
         ({}, {"optimizer": "sgd", "momentum": 0.9}, "momentum: not of sgd and constant"),
         ({}, {"optimizer": "adagard"}, "unknown optimizer 'adagard'; valid: sgd"),
         ({}, {"schedule": "none"}, "unknown schedule 'none'; valid: constant"),
-        ({}, {"optimizer": "sgd", "lr": -1.0}, r"sgd: lr: must be in \[0, 1e\+06\], got -1.0"),
+        ({}, {"optimizer": "sgd", "lr": -1.0}, r"sgd: lr: must be in \(0, 1e\+06\], got -1.0"),
         ({}, {"warmup": 1.0}, r"warmup: must be in \[0, 1\), got 1.0"),
         ({}, {"batch_size": 0}, r"batch_size: must be in \[1, "),
     ],
