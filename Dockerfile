@@ -21,9 +21,9 @@ RUN mkdir -p client/tuneup \
     && /opt/tuneup/bin/pip install --constraint /tmp/constraints.txt --editable '.[worker]'
 
 FROM ${PYTHON_IMAGE}
-# A volume that is mounted there takes over whose it is.
+# Volumes that are mounted there take over whose they are.
 RUN useradd --system --uid 10001 --create-home --shell /usr/sbin/nologin tuneup \
-    && install --directory --owner tuneup --group tuneup /var/lib/tuneup/checkpoints
+    && install --directory --owner tuneup --group tuneup /var/lib/tuneup/checkpoints /var/lib/tuneup/datasets
 COPY --from=build /opt/tuneup /opt/tuneup
 WORKDIR /srv/tuneup
 COPY . .

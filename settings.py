@@ -38,6 +38,7 @@ class Settings(BaseSettings):
 
     objectives: Path | None = Field(default_factory=_objectives_here, validate_default=True)
     checkpoints: Path = Field(default=Path(".tuneup/checkpoints"), validate_default=True)
+    data: Path = Field(default=Path(".tuneup/datasets"), validate_default=True)
     checkpoint_seconds: float = Field(default=30.0, gt=0)
     grace_seconds: float = Field(default=10.0, ge=0)
 
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
         """An empty name is none: so that a program started elsewhere does not look for a file of its own."""
         return None if path == "" else path
 
-    @field_validator("objectives", "checkpoints")
+    @field_validator("objectives", "checkpoints", "data")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Settle where a file lies: relative to where the program was started."""
@@ -91,6 +92,7 @@ def places(settings: Settings) -> dict[str, str]:
         "TUNEUP_DATABASE_URL": settings.database_url,
         "TUNEUP_OBJECTIVES": str(settings.objectives or ""),
         "TUNEUP_CHECKPOINTS": str(settings.checkpoints),
+        "TUNEUP_DATA": str(settings.data),
     }
 
 

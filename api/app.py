@@ -16,9 +16,10 @@ from api.bodies import BodyLimit
 from api.deps import Services
 from api.errors import documented
 from api.etags import Etags
+from api.lab.laboratory import Laboratory
 from api.openapi import DocumentedApi
 from api.queries import refuse_unknown
-from api.routes import catalogs, health, interventions, pages, remote, studies, trials
+from api.routes import catalogs, health, interventions, lab, lab_page, pages, remote, studies, trials
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
 from search.claiming import Claimer
@@ -60,10 +61,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         interventions.router,
         catalogs.router,
         pages.api_router,
+        lab.router,
     ):
         guarded.include_router(router)
     app.include_router(guarded)
-    app.include_router(pages.router, dependencies=[Depends(require_key)])
+    for router in (pages.router, lab_page.router):
+        app.include_router(router, dependencies=[Depends(require_key)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(health.router)
     app.add_middleware(BodyLimit)
@@ -91,6 +94,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             period_seconds=settings.reaper_seconds,
             nudge=doorbell.nudge,
         )
+        laboratory = Laboratory()
         app.state.services = Services(
             database=database,
             doorbell=doorbell,
@@ -99,9 +103,11 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             worker_seconds=3 * settings.heartbeat_seconds,
             lease_seconds=settings.lease_seconds,
             claimer=Claimer(database),
+            lab=laboratory,
         )
         reaper.start()
         yield
+        laboratory.close()
         reaper.stop()
         doorbell.close()
         database.dispose()

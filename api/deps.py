@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.lab.laboratory import Laboratory
 from models.session import Database
 from search.claiming import Claimer
 from workers.queue import Doorbell
@@ -21,6 +22,7 @@ class Services:
     worker_seconds: float
     lease_seconds: float
     claimer: Claimer
+    lab: Laboratory
 
 
 def get_services(request: Request) -> Services:

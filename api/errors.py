@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.lab.errors import LabBusy, LabUnavailable
 from api.openapi import DocumentedApi
 from models.idempotency import KeyInUse, KeyMismatch
 from models.session import Unavailable
@@ -28,6 +29,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     KeyInUse: (409, "The first request with this Idempotency-Key is still being worked on"),
     KeyMismatch: (422, "The Idempotency-Key was used before, with another request"),
     Unavailable: (503, "The database is not available"),
+    LabUnavailable: (503, "The lab is not available"),
+    LabBusy: (503, "The lab is busy"),
 }
 _DETAILS: dict[type[Exception], str] = {
     KeyInUse: "Send the same request again in a moment to get its reply.",
@@ -35,7 +38,7 @@ _DETAILS: dict[type[Exception], str] = {
     Unavailable: "Nothing was changed, or the same request with the same Idempotency-Key gets the stored reply; try again.",
 }
 # Those that pass by themselves, and the seconds after which to try again.
-_RETRY: dict[type[Exception], tuple[int, int]] = {KeyInUse: (1, 2), Unavailable: (1, 5)}
+_RETRY: dict[type[Exception], tuple[int, int]] = {KeyInUse: (1, 2), Unavailable: (1, 5), LabBusy: (1, 5)}
 # What the framework and `api.bodies` refuse, by status.
 _TITLES = {
     400: "The body is not JSON",

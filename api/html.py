@@ -30,6 +30,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# Alone, a picture may use its own styles and nothing else.
+PICTURE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 _NOT_ACCEPTED = 422
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from .entries import adam, classic, common, schedules
+from .entries import adam, classic, common, modern, schedules
 from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType({
-    info.name: info for info in (*classic.OPTIMIZERS, *adam.OPTIMIZERS)
+    info.name: info for info in (*classic.OPTIMIZERS, *adam.OPTIMIZERS, *modern.OPTIMIZERS)
 })  # fmt: skip
 SCHEDULES: Mapping[str, ScheduleInfo] = MappingProxyType({info.name: info for info in schedules.SCHEDULES})
 WARMUPS: Mapping[str, WarmupInfo] = MappingProxyType({info.name: info for info in schedules.WARMUPS})

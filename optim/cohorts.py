@@ -5,8 +5,9 @@ torch.optim.Optimizer keeps a dict for each parameter. Parameters whose counts a
 cohort: they took every step together. One that sat out a step, having no gradient, goes on by itself.
 """
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +17,15 @@ from .transform import Rule
 
 @dataclass(slots=True)
 class Cohort:
-    """Parameters with the fields of their common state by name: lists over the parameters, and tensors of all."""
+    """Parameters with the fields of their common state by name: lists over the parameters, and tensors of all.
+
+    A fresh one has a state that was never stored.
+    """
 
     params: list[Tensor]
     fields: dict[str, Any]
     template: Any
+    fresh: bool = False
 
     def state(self) -> Any:  # noqa: ANN401 - the state of any rule
         """Return the state as the rule knows it."""
@@ -31,7 +36,7 @@ class Cohort:
 
     def store(self, states: MutableMapping[Tensor, Any]) -> None:
         """Hand each parameter its part of the fields."""
-        for index, param in enumerate(self.params):
+        for index, param in enumerate(self.params if self.fields else ()):
             states[param].update({
                 name: value[index] if isinstance(value, list) else value for name, value in self.fields.items()
             })  # fmt: skip
@@ -39,8 +44,10 @@ class Cohort:
 
 def cohorts(rule: Rule[Any], params: Sequence[Tensor], states: MutableMapping[Tensor, Any]) -> list[Cohort]:
     """Split parameters into those that step together; the state of those that have none begins here."""
-    template = rule.init([])
+    template = _template(rule)
     kinds = dict(_fields(template))
+    if not kinds:  # a rule without a state steps all together
+        return [Cohort(list(params), {}, template)] if params else []
     together: dict[tuple[int, ...], list[Tensor]] = {}
     fresh = []
     for param in params:
@@ -52,13 +59,46 @@ def cohorts(rule: Rule[Any], params: Sequence[Tensor], states: MutableMapping[Te
             fresh.append(param)
     found = [Cohort(members, _gathered(kinds, members, states), template) for members in together.values()]
     if fresh:
-        found.append(Cohort(fresh, dict(_fields(rule.init(fresh))), template))
+        found.append(Cohort(fresh, dict(_fields(rule.init(fresh))), template, fresh=True))
     return found
+
+
+@cache
+def _template(rule: Rule[Any]) -> Any:  # noqa: ANN401 - the state of any rule
+    """Return a state of the rule over no parameters, for its structure alone."""
+    return rule.init([])
+
+
+def check_fields(rule: Rule[Any], name: str, saved: Mapping[str, Any]) -> None:
+    """Raise ValueError if what a state_dict holds of a parameter is not the state of this rule."""
+    wanted = {field for field, _ in _fields(_template(rule))}
+    for index, held in saved["state"].items():
+        if held and set(held) != wanted:
+            raise ValueError(
+                f"parameter {index} has a state of {', '.join(sorted(held))}, where {name} keeps "
+                f"{', '.join(sorted(wanted)) or 'none'}: it was saved from another optimizer"
+            )
+
+
+def keep_counts(
+    rule: Rule[Any],
+    states: MutableMapping[Tensor, Any],
+    groups: Iterable[dict[str, Any]],
+    saved: Mapping[str, Any],
+) -> None:
+    """Take tensors that are of all parameters as they were saved; torch has cast them to each parameter's dtype."""
+    counts = _counts(rule)
+    indices = (index for group in saved["param_groups"] for index in group["params"])
+    params = (param for group in groups for param in group["params"])
+    for index, param in zip(indices, params, strict=True):
+        if states.get(param):
+            held = saved["state"][index]
+            states[param].update({name: held[name].to(like, copy=True) for name, like in counts.items()})
 
 
 def share_counts(rule: Rule[Any], states: MutableMapping[Tensor, Any], groups: Iterable[dict[str, Any]]) -> None:
     """Make tensors that are of all parameters of a group one again where they are equal, after each was copied."""
-    names = [name for name, value in _fields(rule.init([])) if not isinstance(value, list)]
+    names = _counts(rule)
     for group in groups:
         seen: dict[tuple[str, ...], dict[str, Tensor]] = {}
         for param in group["params"]:
@@ -67,6 +107,11 @@ def share_counts(rule: Rule[Any], states: MutableMapping[Tensor, Any], groups: I
                 # As text, because values that are not numbers equal nothing.
                 key = tuple(str(value.tolist()) for value in counts.values())
                 held.update(seen.setdefault(key, counts))
+
+
+def _counts(rule: Rule[Any]) -> dict[str, Tensor]:
+    """Return the tensors of a new state that are of all parameters, by name."""
+    return {name: value for name, value in _fields(_template(rule)) if not isinstance(value, list)}
 
 
 def _gathered(kinds: dict[str, Any], params: list[Tensor], states: MutableMapping[Tensor, Any]) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from . import catalog
-from .cohorts import Cohort, cohorts, share_counts
-from .kernels import KERNELS, usable
+from .cohorts import Cohort, check_fields, cohorts, keep_counts, share_counts
+from .kernels import KERNELS
 from .records import OptimizerInfo
 from .rule_table import RULES
 from .transform import Hyper
 
 # Besides options, what torch and its schedulers keep in a group.
-_GROUP_KEYS = frozenset({"params", "param_names", "initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
+_GROUP_KEYS = frozenset(
+    {"params", "param_names", "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"}
+)
 
 
 class RuleOptimizer(Optimizer):
@@ -44,6 +46,9 @@ class RuleOptimizer(Optimizer):
         # What load_state_dict hands over here has no record: there the optimizer keeps its own.
         self._set_rule(state.get("_info") or self._info)
         super().__setstate__(state)
+        for group in self.param_groups:  # of what was saved before an option existed
+            for option in self._info.options:
+                group.setdefault(option.name, option.default)
 
     def _set_rule(self, info: OptimizerInfo) -> None:
         self._info = info
@@ -51,8 +56,10 @@ class RuleOptimizer(Optimizer):
         self._kernel = KERNELS.get(info.name)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave. Raise ValueError if its groups do not match this optimizer's."""
+        """Load what `state_dict` gave. Raise ValueError if its groups or its state do not match this optimizer's."""
+        check_fields(self._rule, self._info.name, state_dict)
         super().load_state_dict(state_dict)
+        keep_counts(self._rule, self.state, self.param_groups, state_dict)
         share_counts(self._rule, self.state, self.param_groups)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -111,18 +118,20 @@ class RuleOptimizer(Optimizer):
         return found
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = [param for param in group["params"] if param.grad is not None]
-        if any(param.grad.layout != torch.strided for param in params):
+        found = {param: grad for param in group["params"] if (grad := param.grad) is not None}
+        if any(grad.layout is not torch.strided for grad in found.values()):
             raise RuntimeError(f"{self._info.name} does not take sparse gradients; use sparse=False in the embedding")
-        hyper = None
-        for cohort in cohorts(self._rule, params, self.state):
-            grads = [param.grad for param in cohort.params if param.grad is not None]
-            if self._kernel is not None and usable(cohort.params, grads):
-                self._kernel(cohort.params, grads, cohort.fields, group)
+        for cohort in cohorts(self._rule, list(found), self.state):
+            grads = [found[param] for param in cohort.params]
+            kernel = self._kernel
+            if kernel is not None and kernel.takes(cohort.params, grads, cohort.fields, group):
+                kernel.step(cohort.params, grads, cohort.fields, group)
+                kept = not cohort.fresh  # what was there was changed in place
             else:
-                hyper = hyper or self._hyper(group)
-                self._step_rule(cohort, grads, hyper)
-            cohort.store(self.state)
+                self._step_rule(cohort, grads, self._hyper(group))
+                kept = False
+            if not kept:
+                cohort.store(self.state)
 
     def _step_rule(self, cohort: Cohort, grads: list[Tensor], hyper: Hyper) -> None:
         updates, state = self._rule.update(grads, cohort.state(), cohort.params, hyper)

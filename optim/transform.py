@@ -89,10 +89,11 @@ def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
 def align(hyper: Tensor, like: Tensor) -> Tensor:
     """Shape a hyperparameter of shape (P,) as (P, 1, ..., 1) so that it broadcasts against `like` of shape (P, ...).
 
-    A scalar is returned as it is: torch computes with it in the precision of `like`. The others are cast to it.
+    A scalar is returned as it is where torch computes with it in the precision of `like`: where that has axes. The
+    others are cast to it.
     """
     if hyper.ndim == 0:
-        return hyper
+        return hyper if like.ndim else hyper.to(like.dtype)
     return hyper.to(like.dtype).reshape(hyper.shape + (1,) * (like.ndim - hyper.ndim))
 
 

@@ -1,11 +1,12 @@
-"""Check the hyperparameters of a `classifier` study against the catalog of optimizers and schedules.
+"""Check the hyperparameters of a recipe's study against the catalog of optimizers and schedules.
 
 A name stands in the space or is fixed in the objective. It must be common to all (`warmup`, `batch_size`) or an option of
-every optimizer (schedule) that can be chosen where it is active; the fault says which `when` would make it so.
+every optimizer (schedule) that can be chosen where it is active; the fault says which `when` would make it so. A list of
+points can be fixed but not searched.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from optim.catalog import (
     COMMON,
@@ -18,8 +19,8 @@ from optim.catalog import (
     ScheduleInfo,
 )
 from search.errors import Fault
-from search.objectives import CLASSIFIER
-from search.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter, Value
+from search.objectives import Recipe
+from search.parameters import CategoricalParameter, FloatParameter, Parameter, Setting, Value
 from search.space import Space
 
 
@@ -35,6 +36,18 @@ class _Family:
         return [choice for choice, options in self.options.items() if option in options]
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What can be set in a study of this recipe: the options common to all, and those of the families' choices."""
+
+    recipe: Recipe
+    common: Mapping[str, Option]
+    families: tuple[_Family, ...]
+
+    def family_of(self, name: str) -> _Family | None:
+        return next((family for family in self.families if family.having(name)), None)
+
+
 def _options(table: Mapping[str, OptimizerInfo] | Mapping[str, ScheduleInfo]) -> Mapping[str, Mapping[str, Option]]:
     return {name: {option.name: option for option in info.options} for name, info in table.items()}
 
@@ -45,12 +58,12 @@ _FAMILIES: Mapping[str, tuple[Mapping[str, Mapping[str, Option]], str]] = {
 }
 
 
-def option_faults(fixed: Mapping[str, Value], space: Space, faulty: frozenset[str]) -> list[Fault]:
+def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> list[Fault]:
     """Return every fault of the names and values fixed in the objective and searched in the space.
 
     `faulty` are parameters that could not be read; what was saved of them may stand in `space`, with null in its gaps.
     """
-    families = [_family(name, fixed, space, faulty) for name in _FAMILIES]
+    offer = _offer(recipe, fixed, space, faulty)
     faults = [
         Fault(f"objective.{name}", "stands in the space as well: drop one of the two")
         for name in fixed
@@ -60,21 +73,27 @@ def option_faults(fixed: Mapping[str, Value], space: Space, faulty: frozenset[st
         if name in _FAMILIES:
             faults += _choice_faults(f"objective.{name}", name, [("", value)])
         else:
-            faults += _fixed_faults(name, value, families)
+            faults += _fixed_faults(name, value, offer)
     for name, parameter in space.items():
         if name in _FAMILIES:
             faults += _choice_parameter_faults(name, parameter)
         else:
-            faults += _parameter_faults(name, parameter, families, space)
+            faults += _parameter_faults(name, parameter, offer, space)
     unread = sorted(faulty - space.keys() - _FAMILIES.keys())
-    return faults + [_unknown(f"space.{name}", name, families) for name in unread if not _known(name)]
+    return faults + [_unknown(f"space.{name}", name, offer) for name in unread if not _known(name)]
 
 
-def _family(name: str, fixed: Mapping[str, Value], space: Space, faulty: frozenset[str]) -> _Family:
+def _offer(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Offer:
+    batch = replace(COMMON["batch_size"], high=recipe.largest_batch)
+    families = tuple(_family(name, fixed, space, faulty) for name in _FAMILIES)
+    return _Offer(recipe, {**COMMON, batch.name: batch}, families)
+
+
+def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Family:
     options, default = _FAMILIES[name]
     parameter = space.get(name)
     if parameter is None:
-        given: tuple[Value, ...] = () if name in faulty else (fixed.get(name, default),)
+        given: tuple[Setting, ...] = () if name in faulty else (fixed.get(name, default),)
     else:
         # A choice that is itself conditional falls back to the default where it is inactive.
         given = _choices(parameter) + ((default,) if parameter.when else ())
@@ -93,7 +112,7 @@ def _choice_parameter_faults(name: str, parameter: Parameter) -> list[Fault]:
     return _choice_faults(f"space.{name}", name, values)
 
 
-def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Value]]) -> list[Fault]:
+def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Setting]]) -> list[Fault]:
     options, _ = _FAMILIES[family]
     return [
         Fault(f"{path}{where}", f"unknown {family} {value!r}; valid are {', '.join(options)}")
@@ -106,23 +125,19 @@ def _known(name: str) -> bool:
     return name in COMMON or any(name in held for options, _ in _FAMILIES.values() for held in options.values())
 
 
-def _unknown(path: str, name: str, families: Iterable[_Family]) -> Fault:
-    held = [options[choice] for options, chosen in ((f.options, f.chosen or ()) for f in families) for choice in chosen]
-    valid = dict.fromkeys([*CLASSIFIER.names, *(option for options in held for option in options)])
-    return Fault(path, f"the classifier has no hyperparameter {name!r}; valid here are {', '.join(valid)}")
+def _unknown(path: str, name: str, offer: _Offer) -> Fault:
+    held = [family.options[choice] for family in offer.families for choice in family.chosen or ()]
+    valid = dict.fromkeys([*offer.recipe.names, *(option for options in held for option in options)])
+    return Fault(path, f"the {offer.recipe.name} has no hyperparameter {name!r}; valid here are {', '.join(valid)}")
 
 
-def _family_of(name: str, families: Iterable[_Family]) -> _Family | None:
-    return next((family for family in families if family.having(name)), None)
-
-
-def _fixed_faults(name: str, value: Value, families: list[_Family]) -> list[Fault]:
+def _fixed_faults(name: str, value: Setting, offer: _Offer) -> list[Fault]:
     path = f"objective.{name}"
-    if name in COMMON:
-        return _value_faults(path, [("", value)], [COMMON[name]], name)
-    family = _family_of(name, families)
+    if name in offer.common:
+        return _value_faults(path, [("", value)], [offer.common[name]])
+    family = offer.family_of(name)
     if family is None:
-        return [_unknown(path, name, families)]
+        return [_unknown(path, name, offer)]
     if family.chosen is None:
         return []
     having = [choice for choice in family.chosen if name in family.options[choice]]
@@ -133,16 +148,16 @@ def _fixed_faults(name: str, value: Value, families: list[_Family]) -> list[Faul
         lacking = ", ".join(choice for choice in family.chosen if choice not in having)
         remedy = f"move it to the space with low = high and `{_when(family, having)}`"
         faults.append(Fault(path, f"is no option of {lacking}: {remedy}"))
-    return faults + _value_faults(path, [("", value)], [family.options[choice][name] for choice in having], name)
+    return faults + _value_faults(path, [("", value)], [family.options[choice][name] for choice in having])
 
 
-def _parameter_faults(name: str, parameter: Parameter, families: list[_Family], space: Space) -> list[Fault]:
+def _parameter_faults(name: str, parameter: Parameter, offer: _Offer, space: Space) -> list[Fault]:
     path = f"space.{name}"
-    if name in COMMON:
-        return _range_faults(path, parameter, [COMMON[name]], name)
-    family = _family_of(name, families)
+    if name in offer.common:
+        return _range_faults(path, parameter, [offer.common[name]])
+    family = offer.family_of(name)
     if family is None:
-        return [_unknown(path, name, families)]
+        return [_unknown(path, name, offer)]
     if family.chosen is None:
         return []
     reachable = _reachable(name, family, space, frozenset())
@@ -155,7 +170,7 @@ def _parameter_faults(name: str, parameter: Parameter, families: list[_Family], 
         message = f"{name} is no option of {', '.join(lacking)}: add `{_when(family, having)}`"
         faults.append(Fault(f"{path}.when", message))
     met = [choice for choice in having if choice in reachable] or having
-    return faults + _range_faults(path, parameter, [family.options[choice][name] for choice in met], name)
+    return faults + _range_faults(path, parameter, [family.options[choice][name] for choice in met])
 
 
 def _reachable(name: str, family: _Family, space: Space, seen: frozenset[str]) -> set[Value]:
@@ -176,32 +191,45 @@ def _when(family: _Family, having: Iterable[str]) -> str:
     return f"when: {{{family.name}: [{', '.join(having)}]}}"
 
 
-def _range_faults(path: str, parameter: Parameter, options: list[Option], name: str) -> list[Fault]:
-    kinds = {option.kind for option in options}
-    if isinstance(parameter, FloatParameter) and "int" in kinds:
-        return [Fault(f"{path}.type", f"must be int, or categorical: {name} is a whole number")]
-    if isinstance(parameter, FloatParameter | IntParameter):
-        if "bool" in kinds:
-            return [Fault(f"{path}.type", f"must be categorical with the choices true and false: {name} is a switch")]
-        ends: list[tuple[str, Value]] = [(".low", parameter.low), (".high", parameter.high)]
-        return _value_faults(path, [end for end in ends if end[1] is not None], options, name)
-    values = [(f".choices[{index}]", choice) for index, choice in enumerate(_choices(parameter))]
-    return _value_faults(path, values, options, name)
+def _range_faults(path: str, parameter: Parameter, options: list[Option]) -> list[Fault]:
+    wrong = _kind_fault(path, parameter, options)
+    if wrong is not None:
+        return [wrong]
+    if isinstance(parameter, CategoricalParameter):
+        return _value_faults(
+            path, [(f".choices[{index}]", value) for index, value in enumerate(_choices(parameter))], options
+        )
+    ends: list[tuple[str, Value]] = [(".low", parameter.low), (".high", parameter.high)]
+    return _value_faults(path, [end for end in ends if end[1] is not None], options)
 
 
-def _value_faults(path: str, values: list[tuple[str, Value]], options: list[Option], name: str) -> list[Fault]:
-    return [
-        Fault(f"{path}{where}", message)
-        for where, value in values
-        for message in dict.fromkeys(_problems(value, options, name))
-    ]
+def _kind_fault(path: str, parameter: Parameter, options: list[Option]) -> Fault | None:
+    """Return the fault of a parameter that is not of the type its option needs."""
+    kinds = {option.kind: option for option in options}
+    if "points" in kinds:
+        return Fault(path, "is a list of points, which no strategy can search: fix it in the objective")
+    if isinstance(parameter, CategoricalParameter):
+        return None
+    if "choice" in kinds:
+        return Fault(f"{path}.type", f"must be categorical, with choices among {', '.join(kinds['choice'].choices)}")
+    if "bool" in kinds:
+        return Fault(f"{path}.type", "must be categorical with the choices true and false, as it is a switch")
+    if "int" in kinds and isinstance(parameter, FloatParameter):
+        return Fault(f"{path}.type", "must be int, or categorical, as it is a whole number")
+    return None
 
 
-def _problems(value: Value, options: list[Option], name: str) -> Iterator[str]:
-    for option in options:
-        problem = option.check(value)
+def _value_faults(path: str, values: Iterable[tuple[str, Setting]], options: list[Option]) -> list[Fault]:
+    """Return for each value, given with its place below `path`, what the first option to refuse it says."""
+    faults = []
+    for where, value in values:
+        problem = next((problem for option in options if (problem := option.check(value)) is not None), None)
         if problem is not None:
-            yield problem
-            return
-    if name == "batch_size" and isinstance(value, int) and value > CLASSIFIER.largest_batch:
-        yield f"must be at most {CLASSIFIER.largest_batch}, got {value}"
+            faults.append(_placed(path + where, problem))
+    return faults
+
+
+def _placed(path: str, problem: str) -> Fault:
+    """Make a fault; a problem of one point of a list begins with its place, such as `[2]`."""
+    place, _, rest = problem.partition(" ")
+    return Fault(path + place, rest) if place.startswith("[") else Fault(path, problem)

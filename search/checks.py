@@ -1,14 +1,20 @@
 """What the parts of a study definition say about each other, checked over the parts that could be read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from search.catalog_checks import option_faults
 from search.errors import Fault
-from search.objectives import NetworkKind, Recipe
-from search.parameters import Parameter, Value, grid_axis
-from search.schema import MlpNetwork, Network
+from search.networks import Network, TransformerNetwork
+from search.objectives import RECIPES, NetworkKind, Recipe
+from search.parameters import Parameter, Setting, grid_axis
 from search.space import GRID_LIMIT, count_grid, space_faults
+from search.warmup_checks import warmup_faults
+
+_DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,8 @@ class Parts:
     recipe: Recipe | None = None
     data: str | None = None
     network: Network | None = None
-    fixed: Mapping[str, Value] = field(default_factory=dict)
+    epochs: int | None = None
+    fixed: Mapping[str, Setting] = field(default_factory=dict)
     metric_names: Mapping[int, str] = field(default_factory=dict)
     optimized: tuple[str, ...] | None = None
     space: Mapping[str, Parameter] = field(default_factory=dict)
@@ -36,7 +43,9 @@ def cross_faults(parts: Parts) -> list[Fault]:
     countable = not (faults or parts.faulty)
     if parts.recipe is not None:
         faults += _objective_faults(parts.recipe, parts.data, parts.network)
-        faults += option_faults(parts.fixed, parts.space, parts.faulty)
+        faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
+        examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
+        faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
     faults += _metric_faults(parts)
     if parts.strategy == "grid":
         whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
@@ -50,17 +59,39 @@ def _objective_faults(recipe: Recipe, name: str | None, network: Network | None)
     kind = next((kind for kind in recipe.networks if network is not None and kind.name == network.kind), None)
     data = next((data for data in recipe.data if data.name == name), None)
     faults = _width_faults(network, kind) if network is not None and kind is not None else []
+    if isinstance(network, TransformerNetwork) and network.width % network.heads:
+        message = f"must divide the width {network.width}, got {network.heads}"
+        faults.append(Fault("objective.network.heads", message))
     if name is not None and data is None:
-        valid = ", ".join(data.name for data in recipe.data)
-        faults.append(Fault("objective.data", f"unknown data set {name!r}; valid are {valid}"))
-    elif kind is not None and kind.images_only and data is not None and data.images is None:
-        pictures = ", ".join(data.name for data in recipe.data if data.images is not None)
-        faults.append(Fault("objective.network.kind", f"{kind.name} needs pictures: use mlp, or the data {pictures}"))
+        faults += _unknown_data_faults(recipe, name)
+    elif kind is not None and data is not None and data.form not in kind.takes:
+        kinds = ", ".join(other.name for other in recipe.networks if data.form in other.takes)
+        names = ", ".join(other.name for other in recipe.data if other.form in kind.takes)
+        remedy = f"use {kinds}" + (f", or the data {names}" if names else "")
+        message = f"{kind.name} needs {' or '.join(kind.takes)}, and {data.name} has {data.form}: {remedy}"
+        faults.append(Fault("objective.network.kind", message))
     return faults
 
 
+def _unknown_data_faults(recipe: Recipe, name: str) -> list[Fault]:
+    """Refuse what is no name of a file, and what is likely a misspelt name of ours: we do not see workers' folders."""
+    path, bundled = "objective.data", [data.name for data in recipe.data]
+    valid = f"valid are {', '.join(bundled)}, and names of files in the workers' data folder"
+    for other in RECIPES.values():
+        if name in [data.name for data in other.data]:
+            return [Fault(path, f"{name} is for the recipe {other.name}; {valid}")]
+    if not _DATA_NAME.fullmatch(name):
+        return [Fault(path, f"a name has letters, digits and _ . - alone, got {name!r}; {valid}")]
+    close = get_close_matches(name, bundled, n=1, cutoff=_MISSPELT)
+    if close:
+        return [Fault(path, f"unknown data set {name!r}; did you mean {close[0]}? {valid}, if less like these")]
+    return []
+
+
 def _width_faults(network: Network, kind: NetworkKind) -> list[Fault]:
-    widths = network.hidden if isinstance(network, MlpNetwork) else network.channels
+    if kind.layers is None:
+        return []
+    widths: tuple[int, ...] = getattr(network, kind.layers)
     path = f"objective.network.{kind.layers}"
     faults = [
         Fault(f"{path}[{index}]", f"must be at most {kind.widest}, got {width}")

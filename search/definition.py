@@ -2,7 +2,8 @@
 
 `parse_study` finds every fault at once, in four passes that do not hide each other's findings: what no stored value may
 hold (`hygiene`), the shape of each part (`structure`), each part's contradictions with itself (`parameters`), and what the
-parts say about each other and about the catalogs (`checks`).
+parts say about each other and about the catalogs (`checks`). A preset in the space becomes parameters before the space is
+read (`presets`).
 
 Decisions where a definition leaves room:
 - `low == high` is allowed; it fixes a value, for instance under a condition.
@@ -14,17 +15,19 @@ Decisions where a definition leaves room:
 from collections.abc import Mapping
 from typing import Any
 
+from search import presets
 from search.checks import Parts, cross_faults
 from search.errors import Fault, InvalidStudy
 from search.examples import EXAMPLE_STUDIES
 from search.hygiene import beneath, clean, join
 from search.objectives import RECIPES
+from search.parameters import is_whole
 from search.schema import (
     FIXABLE,
     STRATEGIES,
     Budget,
-    ClassifierObjective,
     GridSearch,
+    RecipeObjective,
     StudyDefinition,
     objective_kind,
 )
@@ -64,6 +67,7 @@ class _Reader:
         self.raw = raw
         self.parts: dict[str, Any] = {}
         self._faults: list[Fault] = []
+        self._recommended: frozenset[str] = frozenset()  # names in the space that a preset has brought
 
     def faults(self) -> list[Fault]:
         valid = StudyDefinition.model_fields
@@ -80,7 +84,7 @@ class _Reader:
             self._faults += reading.faults
             self.parts[name] = reading.value
         cross = cross_faults(Parts(**self._space(), **self._metrics(), **self._objective(), **self._search()))
-        return self._faults + cross
+        return self._faults + [presets.blame(fault, self._recommended) for fault in cross]
 
     def _space(self) -> dict[str, Any]:
         raw = self.raw.get("space", {})
@@ -89,11 +93,27 @@ class _Reader:
             return {}
         if not raw and "space" in self.raw:
             self._faults.append(Fault("space", "must name at least one parameter"))
-        readings = {name: read_parameter(raw[name], join("space", name)) for name in sorted(raw)}
-        self._faults += [fault for reading in readings.values() for fault in reading.faults]
+        expansion = self._expansion(raw)
+        whole, self._recommended = expansion.space, expansion.added
+        readings = {name: read_parameter(whole[name], join("space", name)) for name in sorted(whole)}
+        self._faults += [*expansion.faults, *(fault for reading in readings.values() for fault in reading.faults)]
         space = {name: reading.value for name, reading in readings.items() if reading.value is not None}
         self.parts["space"] = space
-        return {"space": space, "faulty": frozenset(name for name, reading in readings.items() if reading.faults)}
+        faulty = frozenset(name for name, reading in readings.items() if reading.faults)
+        return {"space": space, "faulty": faulty | expansion.unread}
+
+    def _expansion(self, raw: Mapping[str, Any]) -> presets.Expansion:
+        objective = self.raw.get("objective")
+        if not presets.has_preset(raw):
+            return presets.Expansion(raw)
+        if objective_kind(objective) not in {"recipe", None}:
+            return presets.refuse(raw)
+        return presets.expand(
+            raw,
+            fixed=objective if isinstance(objective, Mapping) else {},
+            trials=_whole(self.raw.get("budget"), "trials") or 0,
+            grid=_text(self.raw.get("search"), "strategy") == "grid",
+        )
 
     def _metrics(self) -> dict[str, Any]:
         raw = self.raw.get("metrics", [])
@@ -119,10 +139,11 @@ class _Reader:
         if recipe is None or objective_kind(raw) != "recipe" or not isinstance(raw, Mapping):
             return {}
         bad = frozenset(fault.path for fault in self._faults)
-        named = ClassifierObjective.model_fields.keys() - FIXABLE
+        named = RecipeObjective.model_fields.keys() - FIXABLE
         return {
             "recipe": recipe,
             "data": _text(raw, "data"),
+            "epochs": None if "objective.epochs" in bad else _whole(raw, "epochs"),
             "network": read(NETWORK, raw.get("network"), "").value,
             "fixed": {
                 name: value
@@ -138,6 +159,11 @@ class _Reader:
             "strategy": strategy if strategy in STRATEGIES else None,
             "has_trials": not isinstance(budget, Mapping) or budget.get("trials") is not None,
         }
+
+
+def _whole(raw: object, name: str) -> int | None:
+    value = raw.get(name) if isinstance(raw, Mapping) else None
+    return value if is_whole(value) else None
 
 
 def _text(raw: object, name: str) -> str | None:

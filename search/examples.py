@@ -74,6 +74,26 @@ WINE_RANDOM: dict[str, Any] = {
     "budget": {"trials": 30},
 }
 
+# The recommended parameters of two optimizers, with one range of its own.
+DIGITS_PRESET: dict[str, Any] = {
+    "name": "digits-preset",
+    "objective": {
+        "recipe": "classifier",
+        "data": "digits",
+        "network": {"kind": "mlp", "hidden": [64]},
+        "epochs": 20,
+        "schedule": "cosine",
+        "batch_size": 64,
+    },
+    "metrics": [{"name": "val_loss", "goal": "minimize"}],
+    "space": {
+        "preset": ["adamw", "momentum"],
+        "lr": {"type": "float", "low": 1e-3, "high": 0.3, "scale": "log"},
+    },
+    "search": {"strategy": "bayesian", "seed": 1},
+    "budget": {"trials": 60},
+}
+
 # Asked for and told by whoever runs it; metrics and parameters are the runner's own.
 BRANIN_EXTERNAL: dict[str, Any] = {
     "name": "branin",
@@ -108,6 +128,7 @@ EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "digits-mlp": DIGITS_MLP,
         "iris-grid": IRIS_GRID,
         "wine-random": WINE_RANDOM,
+        "digits-preset": DIGITS_PRESET,
     }
 )
 # Kept apart: what they need is not there in every deployment.

@@ -1,31 +1,42 @@
 """The recipes a study may name: pure data for validation and for GET /objectives. `training` implements them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+from optim.catalog import COMMON
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Data a recipe can train on; `images` is the side length if its rows are square pictures, else None."""
+    """Data that every worker has; `form` is what its inputs are: numbers, pictures (numbers, too) or tokens.
+
+    `classes` is None where a number is predicted. `images` is the side length of pictures, which are square, else None.
+    `examples` is how many are trained on, without those of the validation split; None where that is not known.
+    """
 
     name: str
     title: str
     features: int
-    classes: int
+    classes: int | None
+    form: str = "numbers"
     images: int | None = None
+    examples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkKind:
-    """A kind of network: the field that lists its layers, how many of what width, and whether it needs pictures."""
+    """A kind of network: the forms of data it takes, and the field that lists its layers, how many of what width.
+
+    A kind without such a field has None and zeros.
+    """
 
     name: str
     title: str
-    layers: str
-    most_layers: int
-    widest: int
-    images_only: bool = False
+    takes: tuple[str, ...]
+    layers: str | None = None
+    most_layers: int = 0
+    widest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +63,61 @@ class Recipe:
     names: tuple[str, ...]
 
 
+# What is watched in every run of ours.
+GAUGES = (
+    ReportedMetric("grad_norm", "Norm of the gradient, a mean over steps of the epoch", "minimize"),
+    ReportedMetric(
+        "update_ratio", "Size of a step relative to the parameters, a mean over steps of the epoch", "minimize"
+    ),
+)
+
+ANY_NUMBERS = ("numbers", "pictures")
+NETWORKS = (
+    NetworkKind("mlp", "Fully connected layers", ANY_NUMBERS, layers="hidden", most_layers=8, widest=4096),
+    NetworkKind("cnn", "3 x 3 convolutions", ("pictures",), layers="channels", most_layers=4, widest=512),
+    NetworkKind("signal", "1-D convolutions", ANY_NUMBERS, layers="channels", most_layers=8, widest=512),
+    NetworkKind("text", "Mean of the tokens' vectors", ("tokens",), layers="hidden", most_layers=8, widest=4096),
+    NetworkKind("recommender", "A candidate and a bag", ("tokens",), layers="hidden", most_layers=8, widest=4096),
+    NetworkKind("transformer", "Small transformer encoder", ("tokens", "pictures")),
+)
+
 CLASSIFIER = Recipe(
     name="classifier",
-    title="Train a small network to classify a data set that is part of scikit-learn",
+    title="Train a small network to classify: data that every worker has, or a file in the workers' data folder",
     data=(
-        DataSet("digits", "Handwritten digits, 8 x 8 pixels", features=64, classes=10, images=8),
-        DataSet("wine", "Chemical analysis of wines", features=13, classes=3),
-        DataSet("breast_cancer", "Breast cancer Wisconsin (diagnostic)", features=30, classes=2),
-        DataSet("iris", "Iris plants", features=4, classes=3),
+        DataSet("digits", "Handwritten digits, 8 x 8 pixels", 64, 10, "pictures", images=8, examples=1437),
+        DataSet("wine", "Chemical analysis of wines", 13, 3, examples=142),
+        DataSet("breast_cancer", "Breast cancer Wisconsin (diagnostic)", 30, 2, examples=455),
+        DataSet("iris", "Iris plants", 4, 3, examples=120),
+        DataSet("digits_tokens", "Handwritten digits, pixel by pixel as tokens", 64, 10, "tokens", examples=1437),
+        DataSet("docstrings", "Docstrings of Python's standard library, by area", 48, 8, "tokens"),
+        DataSet("imports", "What else a module of Python's standard library imports", 25, 2, "tokens"),
     ),
-    networks=(
-        NetworkKind("mlp", "Fully connected layers with ReLU", layers="hidden", most_layers=8, widest=4096),
-        NetworkKind("cnn", "3 x 3 convolutions", layers="channels", most_layers=4, widest=512, images_only=True),
-    ),
+    networks=NETWORKS,
     metrics=(
         ReportedMetric("train_loss", "Mean cross-entropy over the training batches of the epoch", "minimize"),
         ReportedMetric("val_loss", "Mean cross-entropy on the validation split", "minimize"),
         ReportedMetric("val_accuracy", "Share of the validation split classified correctly", "maximize"),
+        *GAUGES,
     ),
     step="epoch",
     most_steps=10_000,
     largest_batch=4096,
-    names=("optimizer", "schedule", "warmup", "batch_size"),
+    names=("optimizer", "schedule", *COMMON),
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (CLASSIFIER,)})
+# Targets are counted in standard deviations of the training part.
+REGRESSOR = replace(
+    CLASSIFIER,
+    name="regressor",
+    title="Train a small network to predict a number: data that every worker has, or a file in the workers' data folder",
+    data=(DataSet("diabetes", "Progression of diabetes after a year", 10, None, examples=353),),
+    metrics=(
+        ReportedMetric("train_loss", "Mean squared error over the training batches of the epoch", "minimize"),
+        ReportedMetric("val_loss", "Mean squared error on the validation split", "minimize"),
+        ReportedMetric("val_mae", "Mean absolute error on the validation split", "minimize"),
+        *GAUGES,
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (CLASSIFIER, REGRESSOR)})

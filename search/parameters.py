@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from search.sampling import Draws
 
 Value: TypeAlias = str | int | float | bool | None
+Setting: TypeAlias = Value | tuple[float, ...]  # what an objective can fix
 Point: TypeAlias = dict[str, Value]
 Complaint: TypeAlias = tuple[str, str]  # field, what is wrong with it
 
@@ -49,6 +50,14 @@ def _scalar(value: object) -> Value:
     raise PydanticCustomError("scalar", "must be a string, a finite number, true, false or null")
 
 
+def _setting(value: object) -> Setting:
+    if not isinstance(value, list | tuple):
+        return _scalar(value)
+    if 1 <= len(value) <= MOST_LEVELS and all(map(is_number, value)):
+        return tuple(value)
+    raise PydanticCustomError("setting", "must be a list of 1 to 1000 finite numbers, or one value")
+
+
 def _levels(value: object) -> int | tuple[float, ...]:
     if is_whole(value) and 1 <= value <= MOST_LEVELS:  # type: ignore[operator]
         return value  # type: ignore[return-value]
@@ -59,7 +68,7 @@ def _levels(value: object) -> int | tuple[float, ...]:
     )
 
 
-def _plain(value: int | tuple[float, ...]) -> int | list[float]:
+def _plain(value: Setting) -> Value | list[float]:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -70,6 +79,19 @@ def absent(value: object) -> bool:
 
 Scalar: TypeAlias = Annotated[
     Value, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})
+]
+Fixed: TypeAlias = Annotated[
+    Setting,
+    PlainValidator(_setting),
+    PlainSerializer(_plain, return_type=Any, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number", "boolean", "null"]},
+                {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": MOST_LEVELS},
+            ]
+        }
+    ),
 ]
 Levels: TypeAlias = Annotated[
     int | tuple[float, ...],

@@ -5,37 +5,27 @@ is checked by `parse_study`, which is the only way a definition from outside bec
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from optim.catalog import OPTIMIZERS
 from search.examples import EXAMPLE_STUDIES
 from search.hygiene import LONGEST_NAME
-from search.parameters import CategoricalParameter, FloatParameter, IntParameter, Part, Scalar, Value, absent
+from search.networks import AnyNetwork
+from search.parameters import (
+    CategoricalParameter,
+    Fixed,
+    FloatParameter,
+    IntParameter,
+    Part,
+    Scalar,
+    Setting,
+    absent,
+)
 
 MOST_TRIALS = 1_000_000
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
-# JSON has lists; strictness is for what they hold.
-Widths: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
-
-
-class MlpNetwork(Part):
-    """Fully connected layers with ReLU between them."""
-
-    kind: Literal["mlp"] = Field(description="mlp or cnn")
-    hidden: Widths = Field(description="Width of each hidden layer", examples=[[64]])
-
-
-class CnnNetwork(Part):
-    """3 x 3 convolutions; needs data made of pictures."""
-
-    kind: Literal["cnn"] = Field(description="mlp or cnn")
-    channels: Widths = Field(description="Channels of each convolution", examples=[[16, 32]])
-
-
-Network: TypeAlias = MlpNetwork | CnnNetwork
-AnyNetwork: TypeAlias = Annotated[MlpNetwork | CnnNetwork, Field(discriminator="kind")]
-NETWORKS: Mapping[str, type[MlpNetwork | CnnNetwork]] = {"mlp": MlpNetwork, "cnn": CnnNetwork}
 
 
 # Fields of an objective that a space may search instead.
@@ -64,14 +54,17 @@ class Runnable(Part):
         return None
 
 
-class ClassifierObjective(Runnable):
-    """Train a network to classify. Further fields fix options of the optimizer or schedule, such as `momentum`."""
+class RecipeObjective(Runnable):
+    """Train a network. Further fields fix options of the optimizer or schedule, such as `momentum`."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Scalar] = Field(init=False)
+    __pydantic_extra__: dict[str, Fixed] = Field(init=False)
 
-    recipe: Literal["classifier"] = Field(description="The recipe; GET /v1/objectives lists them")
-    data: str = Field(description="The data set; GET /v1/objectives lists them", examples=["digits"])
+    recipe: Literal["classifier", "regressor"] = Field(description="The recipe; GET /v1/objectives lists them")
+    data: str = Field(
+        description="A data set that GET /v1/objectives lists, or the name of a file in the workers' data folder",
+        examples=["digits"],
+    )
     network: AnyNetwork
     epochs: int = Field(ge=1, le=10_000, description="Passes over the data; metrics are reported after each")
     device: Literal["cpu", "gpu"] = Field("cpu", description="The queue its trials wait in")
@@ -82,7 +75,7 @@ class ClassifierObjective(Runnable):
     batch_size: int | None = Field(None, exclude_if=absent, description="Examples in one step")
 
     @property
-    def fixed(self) -> dict[str, Value]:
+    def fixed(self) -> dict[str, Setting]:
         """What the objective fixes that a space could search: name -> value."""
         given = {name: getattr(self, name) for name in FIXABLE}
         return {name: value for name, value in given.items() if value is not None} | (self.__pydantic_extra__ or {})
@@ -132,10 +125,10 @@ class ExternalObjective(Runnable):
         return self.steps
 
 
-Objective: TypeAlias = ClassifierObjective | RegisteredObjective | ExternalObjective
+Objective: TypeAlias = RecipeObjective | RegisteredObjective | ExternalObjective
 # By the field that tells the kinds apart: an objective has exactly one of them.
-OBJECTIVES: Mapping[str, type[ClassifierObjective | RegisteredObjective | ExternalObjective]] = {
-    "recipe": ClassifierObjective,
+OBJECTIVES: Mapping[str, type[RecipeObjective | RegisteredObjective | ExternalObjective]] = {
+    "recipe": RecipeObjective,
     "name": RegisteredObjective,
     "external": ExternalObjective,
 }
@@ -151,7 +144,7 @@ def objective_kind(given: object) -> str | None:
 
 
 AnyObjective: TypeAlias = Annotated[
-    Annotated[ClassifierObjective, Tag("recipe")]
+    Annotated[RecipeObjective, Tag("recipe")]
     | Annotated[RegisteredObjective, Tag("name")]
     | Annotated[ExternalObjective, Tag("external")],
     Discriminator(
@@ -243,6 +236,19 @@ AnySearch: TypeAlias = Annotated[GridSearch | RandomSearch | BayesianSearch, Fie
 AnyPruning: TypeAlias = Annotated[AshaPruning | MedianPruning, Field(discriminator="kind")]
 
 
+def _describe_preset(schema: dict[str, Any]) -> None:
+    """Add to the schema of a space what it may hold as posted: a preset, and null for a parameter that is dropped."""
+    parameter, name = schema["additionalProperties"], {"enum": list(OPTIMIZERS)}
+    preset = {
+        "description": "For a recipe: optimizers whose recommended parameters join those given; see docs/optimizers.md",
+        "anyOf": [name, {"type": "array", "items": name, "minItems": 1, "uniqueItems": True}, parameter],
+        "examples": ["adamw", ["adamw", "sgd"]],
+    }
+    dropped = {"type": "null", "description": "Beside a preset: leave out what it recommends under this name"}
+    schema["properties"] = {"preset": preset}
+    schema["additionalProperties"] = {"anyOf": [parameter, dropped]}
+
+
 class StudyDefinition(Part):
     """A study as posted, checked, with every default filled in. `budget.trials` is always set.
 
@@ -256,7 +262,12 @@ class StudyDefinition(Part):
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=64)] = Field(
         description="Exactly one with role optimize", examples=[[{"name": "val_loss", "goal": "minimize"}]]
     )
-    space: dict[str, AnyParameter] = Field(min_length=1, max_length=64, description="What is searched, by name")
+    space: dict[str, AnyParameter] = Field(
+        min_length=1,
+        max_length=64,
+        description="What is searched, by name; a `preset` is stored as the parameters that it stands for",
+        json_schema_extra=_describe_preset,
+    )
     search: AnySearch
     pruning: AnyPruning | None = Field(None, description="Absent = none")
     budget: Budget = Field(Budget(), description="Trials are required unless the strategy is grid")

@@ -14,21 +14,20 @@ from pydantic_core import ErrorDetails
 
 from search.errors import Fault
 from search.hygiene import join
+from search.networks import NETWORKS, AnyNetwork
 from search.parameters import PARAMETERS, Faulty
 from search.schema import (
-    NETWORKS,
     NO_KIND,
     OBJECTIVES,
     PRUNINGS,
     STRATEGIES,
-    AnyNetwork,
     AnyObjective,
     AnyParameter,
     AnyPruning,
     AnySearch,
     Budget,
-    ClassifierObjective,
     Metric,
+    RecipeObjective,
     StudyDefinition,
     Timeouts,
 )
@@ -104,7 +103,7 @@ def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
     model, loc = shape.model, list(error["loc"])
     if shape.kinds and loc and loc[0] in shape.kinds:
         model = shape.kinds[str(loc.pop(0))]
-    if model is ClassifierObjective and len(loc) > 1 and loc[0] == "network":
+    if model is RecipeObjective and len(loc) > 1 and loc[0] == "network":
         model = NETWORKS[str(loc.pop(1))]
     for step in loc:
         path = join(path, step)

@@ -15,12 +15,11 @@ import torch
 
 from training import recipes
 from training.channel import Channel, Outcome, Start, serve
+from training.memory import OutOfMemory, is_out_of_memory
 from training.protocol import DEVICE, OUT_OF_MEMORY, REASON_CHARACTERS, tail
 from training.recipes import NoDevice
 from training.reporter import Reporter
 
-# How torch words a refusal of the host's memory, which has no exception class of its own.
-_HOST_MEMORY_WORDS = ("can't allocate memory", "not enough memory")
 # CUDA's libraries (cuBLAS, cuDNN) fail with a plain RuntimeError that says so.
 _DEVICE_WORDS = ("CUDA error",)
 
@@ -30,7 +29,7 @@ def attempt(start: Start, channel: Channel) -> Outcome:
     reset(start.seed)
     reporter = Reporter(channel, start)
     try:
-        outcome = recipes.run(start.objective, start.params, seed=start.seed, watch=reporter)
+        outcome = recipes.run(start.objective, start.params, seed=start.seed, watch=reporter, folder=start.data)
     except Exception as error:  # noqa: BLE001 - the edge of the process: a trial's error must not end the trainer
         return Outcome("failed", reason_of(error), tail(traceback.format_exc()))
     return Outcome("stopped", reporter.reason) if outcome.outcome == "stopped" else outcome
@@ -48,11 +47,11 @@ def reset(seed: int) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return one line for people; `out_of_memory`, or `device` where the host's device failed and not the trial."""
+    """Return one line for people. It begins with `out_of_memory`, and is `device` where the host's device failed."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return OUT_OF_MEMORY
-    if isinstance(error, RuntimeError) and any(words in text for words in _HOST_MEMORY_WORDS):
+    if isinstance(error, OutOfMemory):
+        return f"{OUT_OF_MEMORY}: {text}"
+    if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, torch.AcceleratorError | NoDevice):
         return DEVICE

@@ -37,6 +37,7 @@ class Start:
     wait: bool
     attempt: int = 1
     checkpoints: Checkpoints | None = None
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def understand(line: bytes) -> Start | Order:
 
 
 def _start(message: protocol.Message) -> Start:
-    given = message.get("checkpoints")
+    given, data = message.get("checkpoints"), message.get("data")
     return Start(
         trial=message["trial"],
         objective=dict(message["objective"]),
@@ -177,6 +178,7 @@ def _start(message: protocol.Message) -> Start:
         wait=bool(message.get("wait", False)),
         attempt=int(message.get("attempt", 1)),
         checkpoints=None if given is None else _checkpoints(dict(given)),
+        data=None if data is None else Path(data),
     )
 
 

@@ -6,25 +6,30 @@ one that goes on from a snapshot takes the very steps of one that was never inte
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Flag, auto
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Generator, Tensor
 
-from optim.build import build_rule
-from optim.schedules import schedule
 from optim.transform import Rule
-from training.data import Data
-from training.networks import Network
+from training.data.examples import Data
+from training.memory import OutOfMemory, advice, is_out_of_memory
+from training.monitors import SAMPLED
+from training.networks.base import Network
+from training.plan import Plan
 from training.state import Snapshot, State, fits, restore, snapshot
 
-# A run whose mean training loss over an epoch passes this multiple of the loss before training has diverged.
+# A run whose training loss stays over this multiple of the loss before training has diverged.
 EXPLOSION = 10.0
+# One whose training loss is over this share of it has hardly learned.
+UNLEARNED = 0.5
+# So many examples are evaluated at a time.
+BLOCK = 8192
+CPU = torch.device("cpu")
 
 
 class Pause(Flag):
@@ -52,19 +57,6 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How to train. `options` are all of the optimizer's, `lr` among them; `warmup` is a fraction of all steps."""
-
-    optimizer: str
-    options: Mapping[str, float]
-    schedule: str
-    schedule_options: Mapping[str, float]
-    warmup: float
-    batch_size: int
-    epochs: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ending:
     """How training ended: "completed", "stopped" (the watch asked for it) or "diverged", with its reason."""
 
@@ -83,6 +75,8 @@ class _Course:
     network: Network
     data: Data
     plan: Plan
+    device: torch.device
+    batch_size: int
     rule: Rule[Any]
     hyper: Mapping[str, Tensor]
     factor: Callable[[Tensor], Tensor]
@@ -90,48 +84,65 @@ class _Course:
     @property
     def batches(self) -> int:
         """How many batches an epoch has."""
-        return math.ceil(len(self.data.train_targets) / self.plan.batch_size)
+        return math.ceil(len(self.data.train) / self.batch_size)
 
 
-def train(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch) -> Ending:
-    """Train on the device of `data`, reporting train_loss, val_loss and val_accuracy after each epoch from 1.
+def train(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch, device: torch.device = CPU) -> Ending:
+    """Train on `device`, and report after each epoch from 1: train_loss, val_loss, the task's measures as val_*, gauges.
 
     `train_loss` is the mean loss of the epoch's examples as they were seen, `val_*` are of the parameters at its
-    end. Only finite values are reported.
+    end, `grad_norm` and `update_ratio` are means over steps of the epoch. Only finite values are reported. Raise
+    OutOfMemory, with what to try, and ValueError for a plan that does not go with the data.
     """
-    course = _course(network, data, plan)
-    state = _begin(course, seed=seed, watch=watch)
+    course = _course(network, data.to(device), plan, device)
     try:
-        while state.epoch < plan.epochs:
-            if _train_epoch(course, state, watch):
-                return Ending("stopped")
-            watch.report(state.epoch + 1, _measure(course, state))
-            state.epoch, state.batches, state.total = state.epoch + 1, 0, 0.0
-            if _heed(watch, state, plan):
-                return Ending("stopped")
+        return _run(course, _begin(course, seed=seed, watch=watch), watch)
     except Diverged as diverged:
         return Ending("diverged", str(diverged))
-    return Ending("completed")
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(advice(course.batch_size)) from error
+        raise
 
 
-def _course(network: Network, data: Data, plan: Plan) -> _Course:
-    hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in plan.options.items()}
-    steps = plan.epochs * math.ceil(len(data.train_targets) / plan.batch_size)
-    factor = schedule(plan.schedule, total_steps=steps, warmup=plan.warmup, **plan.schedule_options)
-    return _Course(network, data, plan, build_rule(plan.optimizer), hyper, factor)
+def _run(course: _Course, state: State, watch: Watch) -> Ending:
+    vanishing = None
+    while state.epoch < course.plan.epochs:
+        if _train_epoch(course, state, watch):
+            return Ending("stopped")
+        values = _measure(course, state)
+        vanishing = state.gauges.vanishing() if values["train_loss"] > UNLEARNED * state.initial else None
+        watch.report(state.epoch + 1, values)
+        _turn(course, state, values["val_loss"])
+        if _heed(watch, state, course.plan):
+            return Ending("stopped")
+    return Ending("completed", vanishing)
+
+
+def _course(network: Network, data: Data, plan: Plan, device: torch.device) -> _Course:
+    size = plan.batch_size(len(data.train))
+    steps = plan.epochs * math.ceil(len(data.train) / size)
+    return _Course(network, data, plan, device, size, plan.rule(), plan.hyper(steps), plan.factor(steps))
 
 
 def _begin(course: _Course, *, seed: int, watch: Watch) -> State:
     """Return a run at its beginning, or where the snapshot was taken that the watch has of it."""
     initial, order = _generators(seed)
-    data = course.data
-    params = [param.to(data.train_inputs.device).requires_grad_() for param in course.network.init(initial)]
-    state = State(params, course.rule.init(params), order.get_state())
+    params = [param.to(course.device).requires_grad_() for param in course.network.init(initial)]
+    state = State(params, course.rule.init(params), order.get_state(), course.plan.plateau())
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)
-    state.limit = EXPLOSION * _evaluate(course.network, params, data.train_inputs, data.train_targets)[0]
+    first = next(course.data.train.blocks(BLOCK))
+    state.initial = _means(course, params, [first])["loss"]
     return state
+
+
+def _turn(course: _Course, state: State, val_loss: float) -> None:
+    """Begin the next epoch."""
+    state.epoch, state.batches, state.total = state.epoch + 1, 0, 0.0
+    state.gauges = state.gauges.next_epoch()
+    state.plateau = course.plan.after_epoch(state.plateau, val_loss)
 
 
 def _generators(seed: int) -> tuple[Generator, Generator]:
@@ -142,16 +153,15 @@ def _generators(seed: int) -> tuple[Generator, Generator]:
 
 def _train_epoch(course: _Course, state: State, watch: Watch) -> bool:
     """Train what is left of an epoch; return whether to stop. Raise Diverged on a loss not finite."""
-    data, size = course.data, course.plan.batch_size
     generator = Generator()
     generator.set_state(state.order)
-    shuffled = torch.randperm(len(data.train_targets), generator=generator).to(data.train_inputs.device)
-    inputs = torch.split(data.train_inputs[shuffled], size)
-    targets = torch.split(data.train_targets[shuffled], size)
+    examples = course.data.train
+    batches = torch.split(torch.randperm(len(examples), generator=generator), course.batch_size)
     first = state.epoch * course.batches
-    rates = (course.hyper["lr"] * course.factor(torch.arange(first, first + course.batches))).unbind()
+    factors = course.factor(torch.arange(first, first + course.batches)) * course.plan.held(state.plateau)
+    rates = (course.hyper["lr"] * factors).unbind()
     for batch in range(state.batches, course.batches):
-        _step(course, state, inputs[batch], targets[batch], rates[batch])
+        _step(course, state, *examples.rows(batches[batch]), rates[batch])
         if _heed(watch, state, course.plan):
             return True
     state.order = generator.get_state()
@@ -161,16 +171,30 @@ def _train_epoch(course: _Course, state: State, watch: Watch) -> bool:
 def _step(course: _Course, state: State, inputs: Tensor, targets: Tensor, lr: Tensor) -> None:
     """Train one batch."""
     params = state.params
-    loss = F.cross_entropy(course.network.apply(params, inputs), targets)
+    loss = course.data.task.losses(course.network.apply(params, inputs), targets).mean()
     value = loss.item()
-    state.batches += 1
-    _check(math.isfinite(value), f"epoch {state.epoch + 1}, step {state.batches}: the training loss is {value}")
+    _check_loss(state, value, batch_size=len(targets))
     state.total += value * len(targets)
     grads = torch.autograd.grad(loss, params)
     with torch.no_grad():
         updates, state.rule = course.rule.update(grads, state.rule, params, {**course.hyper, "lr": lr})
+        if state.batches % SAMPLED == 0:
+            state.gauges.sample(params, grads, updates)
         for param, update in zip(params, updates, strict=True):
             param.add_(update)
+    state.batches += 1
+
+
+def _check_loss(state: State, value: float, *, batch_size: int) -> None:
+    """Raise Diverged for a loss that is no number, or when the smoothed loss has run away."""
+    where = f"epoch {state.epoch + 1}, step {state.batches + 1}"
+    _check(math.isfinite(value), f"{where}: the training loss is {value}")
+    limit = EXPLOSION * state.initial
+    _check(
+        not state.gauges.explodes(value, limit=limit, batch_size=batch_size),
+        f"{where}: the training loss, {state.gauges.smoothed:.4g} on average, has left {limit:.4g} behind, "
+        f"{EXPLOSION:g} times the loss before training",
+    )
 
 
 def _heed(watch: Watch, state: State, plan: Plan) -> bool:
@@ -184,23 +208,32 @@ def _heed(watch: Watch, state: State, plan: Plan) -> bool:
 
 def _measure(course: _Course, state: State) -> dict[str, float]:
     """Return the values of the epoch just trained. Raise Diverged if they exploded or are not finite."""
-    epoch, data = state.epoch + 1, course.data
-    train_loss = state.total / len(data.train_targets)
+    epoch, limit = state.epoch + 1, EXPLOSION * state.initial
+    train_loss = state.total / len(course.data.train)
     _check(
-        train_loss <= state.limit,
-        f"epoch {epoch}: train_loss {train_loss:.4g} is over {state.limit:.4g}, {EXPLOSION:g} times the loss before training",
+        train_loss <= limit,
+        f"epoch {epoch}: train_loss {train_loss:.4g} is over {limit:.4g}, {EXPLOSION:g} times the loss before training",
     )
-    val_loss, val_accuracy = _evaluate(course.network, state.params, data.val_inputs, data.val_targets)
-    _check(math.isfinite(val_loss), f"epoch {epoch}: val_loss is {val_loss}")
-    return {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+    with torch.no_grad():
+        params = course.rule.evaluated(state.params, state.rule, course.hyper)
+    means = _means(course, params, course.data.val.blocks(BLOCK))
+    _check(math.isfinite(means["loss"]), f"epoch {epoch}: val_loss is {means['loss']}")
+    validated = {f"val_{name}": value for name, value in means.items()}
+    return {"train_loss": train_loss, **validated, **state.gauges.values()}
 
 
 @torch.no_grad()
-def _evaluate(network: Network, params: list[Tensor], inputs: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Return mean loss and accuracy."""
-    logits = network.apply(params, inputs)
-    accuracy = (logits.argmax(dim=1) == targets).double().mean()
-    return F.cross_entropy(logits, targets).item(), accuracy.item()
+def _means(course: _Course, params: list[Tensor], blocks: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Return the mean loss and the mean of each measure of the task."""
+    task = course.data.task
+    measures = {"loss": task.losses, **task.measures}
+    sums, count = dict.fromkeys(measures, 0.0), 0
+    for inputs, targets in blocks:
+        outputs = course.network.apply(params, inputs)
+        count += len(targets)
+        for name, measure in measures.items():
+            sums[name] += measure(outputs, targets).double().sum().item()
+    return {name: total / count for name, total in sums.items()}
 
 
 def _check(holds: bool, message: str) -> None:

@@ -3,7 +3,8 @@
 supervisor -> trainer
     start       {"type": "start", "trial": "<id>", "attempt": 1, "objective": {...}, "params": {...}, "seed": 7, "wait": true,
                  "checkpoints": null | {"folder": "/folder/of/the/trial", "seconds": 30.0,
-                                        "resume": [{"path": "/file", "sha256": "<hex>", "step": 12}, ...]}}
+                                        "resume": [{"path": "/file", "sha256": "<hex>", "step": 12}, ...]},
+                 "data": null | "/folder/of/data"}
     verdict     {"type": "verdict", "trial": "<id>", "step": 3, "stop": false, "reason": null}   one for each measurement
     stop        {"type": "stop", "trial": "<id>", "reason": "cancelled", "checkpoint": false}     at any time
     (end of file: exit at once)

@@ -1,85 +1,54 @@
 """What a trial can run, by name, and how an objective and a trial's parameters become a plan."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
 
-from optim import catalog
 from training import loop
 from training.channel import Outcome
-from training.data import load
-from training.networks import build_network
-
-Values: TypeAlias = Mapping[str, Any]
-
-DEFAULT_EPOCHS = 20
-MAX_EPOCHS = 10_000
-
-_STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "device"})
-_CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
-_OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
-    option.name for info in catalog.SCHEDULES.values() for option in info.options
-)
+from training.data.folder import find
+from training.networks.table import build_network
+from training.plan import Values, plan_of
+from training.tasks import CLASSIFICATION, REGRESSION, Task
 
 
 class NoDevice(RuntimeError):
     """This host lacks the device that an objective asks for: no fault of the trial's."""
 
 
-Recipe: TypeAlias = Callable[[Values, Values, int, loop.Watch], Outcome]
+Recipe: TypeAlias = Callable[[Values, Values, int, loop.Watch, Path | None], Outcome]
 
 
-def run(objective: Values, params: Values, *, seed: int, watch: loop.Watch) -> Outcome:
+def run(objective: Values, params: Values, *, seed: int, watch: loop.Watch, folder: Path | None = None) -> Outcome:
     """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
-    Values of None count as absent. Raise ValueError for anything that cannot be run, naming what is valid.
+    Data that are not bundled are looked for in `folder`. Values of None count as absent. Raise ValueError for anything that cannot be run, naming what is valid.
     """
     name: Any = objective.get("recipe")
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(RECIPES)}")
-    return RECIPES[name](_present(objective), _present(params), seed, watch)
+    return RECIPES[name](_present(objective), _present(params), seed, watch, folder)
 
 
-def classifier(objective: Values, params: Values, seed: int, watch: loop.Watch) -> Outcome:
-    """Train a network on one of the data sets and report train_loss, val_loss and val_accuracy after each epoch."""
+def _train(task: Task, objective: Values, params: Values, seed: int, watch: loop.Watch, folder: Path | None) -> Outcome:
+    """Train a network on data of this task, and report after each epoch what `loop.train` measures."""
     plan = plan_of(objective, params)
-    data = load(_required(objective, "data"))
+    data = find(_required(objective, "data"), folder)
+    if data.task is not task:
+        own = next(name for name, other in TASKS.items() if other is data.task)
+        raise ValueError(f"the data {data.name} are for {data.task.name}: use the recipe {own}")
     network = build_network(_required(objective, "network"), data)
     device = device_of(objective.get("device", "cpu"))
-    ending = loop.train(network, data.to(device), plan, seed=seed, watch=watch)
+    ending = loop.train(network, data, plan, seed=seed, watch=watch, device=device)
     return Outcome(ending.outcome, ending.reason)
 
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({"classifier": classifier})
-
-
-def plan_of(objective: Values, params: Values) -> loop.Plan:
-    """Merge the trial's parameters over the objective's values over the catalog's defaults.
-
-    A parameter that the chosen optimizer and schedule lack is refused. In the objective an option of another
-    optimizer is let stand: it is meant for the trials that choose that one. Raise ValueError, naming what is valid.
-    """
-    fixed = {name: value for name, value in objective.items() if name not in _STRUCTURE}
-    merged = {**fixed, **params}
-    optimizer = catalog.optimizer_info(merged.get("optimizer", catalog.DEFAULT_OPTIMIZER))
-    schedule = catalog.schedule_info(merged.get("schedule", catalog.DEFAULT_SCHEDULE))
-    own = _CHOICES | _names(optimizer) | _names(schedule)
-    unknown = sorted((set(fixed) - own - _OPTIONS) | (set(params) - own))
-    if unknown:
-        raise ValueError(
-            f"{', '.join(unknown)}: not of {optimizer.name} and {schedule.name}; valid: {', '.join(sorted(own))}"
-        )
-    return loop.Plan(
-        optimizer=optimizer.name,
-        options=catalog.complete(optimizer, _of(merged, optimizer)),
-        schedule=schedule.name,
-        schedule_options=catalog.complete(schedule, _of(merged, schedule)),
-        warmup=_common(merged, "warmup"),
-        batch_size=int(_common(merged, "batch_size")),
-        epochs=_epochs(objective),
-    )
+TASKS: Mapping[str, Task] = MappingProxyType({"classifier": CLASSIFICATION, "regressor": REGRESSION})
+RECIPES: Mapping[str, Recipe] = MappingProxyType({name: partial(_train, task) for name, task in TASKS.items()})
 
 
 def device_of(name: str) -> torch.device:
@@ -106,27 +75,3 @@ def _required(objective: Values, name: str) -> Any:  # noqa: ANN401 - as it was 
     if name not in objective:
         raise ValueError(f"objective.{name} is missing")
     return objective[name]
-
-
-def _names(info: catalog.OptimizerInfo | catalog.ScheduleInfo) -> set[str]:
-    return {option.name for option in info.options}
-
-
-def _of(values: Values, info: catalog.OptimizerInfo | catalog.ScheduleInfo) -> dict[str, float]:
-    return {name: value for name, value in values.items() if name in _names(info)}
-
-
-def _common(values: Values, name: str) -> float:
-    option = catalog.COMMON[name]
-    value: float = values.get(name, option.default)
-    wrong = option.check(value)
-    if wrong is not None:
-        raise ValueError(f"{name}: {wrong}")
-    return value
-
-
-def _epochs(objective: Values) -> int:
-    epochs = objective.get("epochs", DEFAULT_EPOCHS)
-    if type(epochs) is not int or not 1 <= epochs <= MAX_EPOCHS:
-        raise ValueError(f"objective.epochs must be a whole number in [1, {MAX_EPOCHS}], got {epochs!r}")
-    return epochs

@@ -4,43 +4,49 @@ A snapshot is a dict of numbers and of tensors on the CPU, so that it can be rea
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from training.monitors import Gauges
+
 Snapshot: TypeAlias = dict[str, Any]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(slots=True)
 class State:
     """A run between two batches; training changes it in place.
 
-    `rule` is the optimizer's state. `order` is the state of the generator of the data order as the epoch began, so
-    that the epoch is shuffled alike once more. `total` is the sum of the losses of the epoch's examples so far.
+    `rule` is the optimizer's state, `plateau` that of a schedule that follows the validation loss. `order` is the state of the generator of the data order as the epoch began, so
+    that the epoch is shuffled alike once more. `initial` is the mean loss before training, `total` the sum of the losses of the epoch's
+    examples so far, `gauges` what was watched.
     """
 
     params: list[Tensor]
     rule: Any
     order: Tensor
-    limit: float = 0.0
+    plateau: Any = ()
+    initial: float = 0.0
     epoch: int = 0
     batches: int = 0
     total: float = 0.0
+    gauges: Gauges = field(default_factory=Gauges)
 
 
 def snapshot(state: State) -> Snapshot:
     """Return what `restore` needs. The tensors on the CPU are the state's own: write them before training goes on."""
     return {
         "format": FORMAT,
-        "tensors": [tensor.detach().cpu() for tensor in _leaves([state.params, state.rule])],
+        "tensors": [tensor.detach().cpu() for tensor in _leaves([state.params, state.rule, state.plateau])],
         "order": state.order,
-        "limit": state.limit,
+        "initial": state.initial,
         "epoch": state.epoch,
         "batches": state.batches,
         "total": state.total,
+        "gauges": asdict(state.gauges),
     }
 
 
@@ -48,21 +54,23 @@ def fits(state: State, saved: Snapshot) -> bool:
     """Say whether the snapshot is of a run such as this one: its format, and the shapes of all that it learned."""
     if saved.get("format") != FORMAT:
         return False
-    own = [(tensor.shape, tensor.dtype) for tensor in _leaves([state.params, state.rule])]
+    own = [(tensor.shape, tensor.dtype) for tensor in _leaves([state.params, state.rule, state.plateau])]
     return own == [(tensor.shape, tensor.dtype) for tensor in saved["tensors"]]
 
 
 def restore(state: State, saved: Snapshot) -> State:
     """Return the run as it stood at a snapshot that fits; `state`, one just begun, gives structure and devices."""
-    params, rule = _rebuilt([state.params, state.rule], iter(saved["tensors"]))
+    params, rule, plateau = _rebuilt([state.params, state.rule, state.plateau], iter(saved["tensors"]))
     return State(
         params=[param.requires_grad_() for param in params],
         rule=rule,
+        plateau=plateau,
         order=saved["order"],
-        limit=saved["limit"],
+        initial=saved["initial"],
         epoch=saved["epoch"],
         batches=saved["batches"],
         total=saved["total"],
+        gauges=Gauges(**saved["gauges"]),
     )
 
 

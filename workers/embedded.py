@@ -73,8 +73,10 @@ def _settings(data: Path) -> Settings:
     """Read the settings, and hand on where things lie, since the workers start in another folder."""
     try:
         settings = load()
-        if "checkpoints" not in settings.model_fields_set:
-            settings = settings.model_copy(update={"checkpoints": data.resolve() / "checkpoints"})
+        defaults = {"checkpoints": data.resolve() / "checkpoints", "data": data.resolve() / "datasets"}
+        settings = settings.model_copy(
+            update={name: path for name, path in defaults.items() if name not in settings.model_fields_set}
+        )
         registry = read_objectives(settings.objectives)
     except ValueError as error:
         raise BadSettings(str(error)) from error

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from models.session import Unavailable
@@ -23,7 +24,7 @@ log = logging.getLogger("tuneup.running")
 STALE = "stale"
 SHUTDOWN = "shutdown"
 _LOOK_SECONDS = 0.2
-# What a trainer gives as the reason of a failure that is not its trial's own; any other reason is a user's error.
+# How the reason of a failure begins that is not its trial's own; with any other it is a user's error.
 _FAILURES = {OUT_OF_MEMORY: Failure.OUT_OF_MEMORY, DEVICE: Failure.INFRASTRUCTURE}
 
 # Why a trial is told to stop from outside, and what it then becomes. Nothing is written for a stale one.
@@ -32,10 +33,11 @@ StopAsked = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a worker adds to a claim: the commands it knows, where checkpoints lie, how long a shutdown may take."""
+    """What a worker adds to a claim: its commands, where checkpoints and data lie, how long a shutdown may take."""
 
     registry: Registry = field(default_factory=dict)
     shelf: Shelf | None = None
+    data: Path | None = None
     grace_seconds: float = GRACE_SECONDS
 
 
@@ -179,22 +181,21 @@ class Run:
         # Users' code may say anything; no database stores NUL.
         outcome, reason, error = message["outcome"], _storable(message.get("reason")), _storable(message.get("error"))
         if outcome == "completed":
-            return self._completed()
+            return self._completed(reason)
         if outcome == "diverged":
             return Result(self.claim, TrialState.DIVERGED, reason=reason)
         if outcome == "failed":
-            failure = _FAILURES.get(reason or "", Failure.USER_ERROR)
-            said = None if reason == failure.value else reason
+            failure, said = _failure(reason)
             return Result(self.claim, TrialState.FAILED, failure=failure, reason=said, error=error)
         return self.stopped()
 
-    def _completed(self) -> Result:
+    def _completed(self, reason: str | None) -> Result:
         """A trial without a value of what is optimized is no result: its code reports something else."""
         definition = self.claim.definition
         if score(definition, self.values) is None:
             said = f"it completed without a value of {definition.objective_metric.name!r}, which is to be optimized"
             return Result(self.claim, TrialState.FAILED, failure=Failure.USER_ERROR, reason=said)
-        return Result(self.claim, TrialState.COMPLETED, values=self.values)
+        return Result(self.claim, TrialState.COMPLETED, values=self.values, reason=reason)
 
     def _timed_out(self, why: str) -> Result | None:
         # First, so that it trains no further while the database is away.
@@ -213,6 +214,15 @@ class Run:
         if self.stopping == SHUTDOWN:
             return Result(self.claim, TrialState.QUEUED, reason="released")
         return Result(self.claim, TrialState.CANCELLED, reason=self.stopping)
+
+
+def _failure(reason: str | None) -> tuple[Failure, str | None]:
+    """Return the class of a failure, and what its reason says beside that."""
+    name, _, rest = (reason or "").partition(": ")
+    failure = _FAILURES.get(name)
+    if failure is None:
+        return Failure.USER_ERROR, reason
+    return failure, rest or (None if name == failure.value else name)
 
 
 _GO_ON = Verdict(accepted=True, stop=False, reason=None)
@@ -235,6 +245,7 @@ def start_message(claim: Claim, terms: Terms) -> dict[str, Any]:
         "seed": claim.seed,
         "wait": claim.definition.pruning is not None,
         "checkpoints": terms.shelf.offer(claim) if terms.shelf is not None else None,
+        "data": None if terms.data is None else str(terms.data),
     }
 
 

@@ -23,6 +23,7 @@ app = make_app(settings.broker_url)
 terms = Terms(
     registry=read_objectives(settings.objectives),
     shelf=Shelf(settings.checkpoints, settings.checkpoint_seconds),
+    data=settings.data,
     grace_seconds=settings.grace_seconds,
 )
 _supervisors: list[Supervisor] = []

@@ -12,7 +12,7 @@ from api.deps import Given, Services
 from api.errors import documented
 from models.session import Row
 from models.workers import list_workers
-from optim.catalog import OPTIMIZERS, SCHEDULES
+from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
 from search.clock import utc_now
 from search.objectives import RECIPES
 from search.schema import PRUNINGS, STRATEGIES
@@ -35,14 +35,19 @@ def get_optimizers() -> Catalog:
 
 @router.get("/schedules", responses=documented(304))
 def get_schedules() -> Catalog:
-    """List the learning-rate schedules with their options."""
-    return Catalog(data=[asdict(info) for info in SCHEDULES.values()])
+    """List the learning-rate schedules with their options, and the shapes of the warm-up before any of them."""
+    kinds = (("schedule", SCHEDULES), ("warmup", WARMUPS))
+    return Catalog(data=[{"kind": kind, **asdict(info)} for kind, table in kinds for info in table.values()])
 
 
 @router.get("/objectives", responses=documented(304))
 def get_objectives(given: Given) -> Catalog:
-    """List the recipes with their data sets, networks and metrics, and what live workers have registered."""
-    recipes = [{"kind": "recipe", **asdict(recipe)} for recipe in RECIPES.values()]
+    """List the recipes with their data sets, networks and metrics, and what live workers have registered.
+
+    A recipe's `options` are those that it has whatever optimizer and schedule are chosen.
+    """
+    common = [asdict(option) for option in COMMON.values()]
+    recipes = [{"kind": "recipe", **asdict(recipe), "options": common} for recipe in RECIPES.values()]
     return Catalog(data=[*recipes, *_registered(_live_workers(given))])
 
 

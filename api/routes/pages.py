@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from api.cursors import read_place, write_place
 from api.deps import Given
 from api.errors import documented
-from api.html import PageRoute, page
+from api.html import PICTURE_HEADERS, PageRoute, page
 from api.picture import HistoryPoint, history_svg
 from api.routes.studies import Cursor, get_studies
 from models.ids import show_study
@@ -27,11 +27,6 @@ STUDIES_ON_A_PAGE = 50
 TRIALS_ON_A_PAGE = 50
 ORDER = "best"
 ENDED = frozenset({StudyState.COMPLETED, StudyState.CANCELLED, StudyState.FAILED})
-# Alone, a picture may use its own styles and nothing else.
-PICTURE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
 
 Width = Annotated[int, Query(ge=240, le=2000, description="In pixels")]
 Height = Annotated[int, Query(ge=160, le=2000, description="In pixels")]

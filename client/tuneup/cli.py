@@ -14,7 +14,8 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from tuneup import server
+from tuneup import lab, server
+from tuneup.arguments import AsJson, Key, Url
 from tuneup.client import Client
 from tuneup.definition import read_definition
 from tuneup.durations import parse_duration
@@ -74,9 +75,6 @@ TrialState = StrEnum("TrialState", {state: state for state in TRIAL_STATES})  # 
 Queue = StrEnum("Queue", ["cpu", "gpu"])
 
 StudyId = Annotated[str, typer.Argument(metavar="ID", help="The study's id.")]
-Url = Annotated[str | None, typer.Option(help="Address of the service (TUNEUP_URL, else http://127.0.0.1:8000).")]
-Key = Annotated[str | None, typer.Option("--api-key", help="Key of the service; better set as TUNEUP_API_KEY.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Show at most this many.")]
 # The server's programs hold these defaults; here they are only shown.
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="8000")]
@@ -89,6 +87,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(lab.app, name="lab")
 
 
 @app.callback()

@@ -1,6 +1,6 @@
 """The service, as seen from Python."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, cast
 from uuid import uuid4
@@ -90,6 +90,10 @@ class Client:
     def get_trial(self, trial_id: str, *, token: str | None = None) -> Trial:
         """Return a trial by its id; with the `token` it was given with, one to go on with. Raises NotFound."""
         return Trial(self._wire, cast("TrialData", self._wire.get(trial_path(trial_id))), token=token)
+
+    def lab(self, name: str, query: Mapping[str, Sequence[str]]) -> bytes:
+        """Return what the lab's `surface` or `moving-average` answers: JSON, or a picture where the query wants one."""
+        return self._wire.send("GET", f"/lab/{name}", params=query).content
 
     def workers(self, *, deadline: float | None = None) -> list[WorkerData]:
         """Return the workers that gave a sign of life lately; `deadline` (time.monotonic) ends the retries early."""

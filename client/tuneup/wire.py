@@ -8,7 +8,7 @@ import ipaddress
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -76,7 +76,7 @@ class Wire:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] = NOTHING,
+        params: Mapping[str, str | Sequence[str]] = NOTHING,
         body: Json | None = None,
         key: str | None = None,
         kinds: Mapping[int, type[ApiError]] = KINDS,

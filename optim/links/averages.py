@@ -12,10 +12,9 @@ Shapes: options of shape () or (P,) against parameters of shape (...) or (P, ...
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from ..transform import Hyper, Rule, Tensors, align, blend, count
+from ..transform import Hyper, Rule, Tensors, blend, count
 
 
 class EmaState(NamedTuple):
@@ -40,10 +39,10 @@ def _ema_update(grads: Tensors, state: EmaState, params: Tensors, hyper: Hyper) 
 
 def _swa_update(grads: Tensors, state: SwaState, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], SwaState]:
     step = state.step + 1
-    # The first parameters that count replace what stood there: a weight of 1, then 1/2, 1/3, ...
-    weight = 1 / (step - hyper["swa_start"]).clamp(min=1)
+    # The first parameters that count replace what stood there: the past weighs 0, then 1/2, 2/3, ...
+    past_weight = 1 - 1 / (step - hyper["swa_start"]).clamp(min=1)
     average = [
-        torch.lerp(past, param + change, align(weight, past).to(past.dtype))
+        blend(past, param + change, past_weight)
         for past, param, change in zip(state.average, params, grads, strict=True)
     ]
     return list(grads), SwaState(step, average)

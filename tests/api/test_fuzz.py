@@ -61,7 +61,16 @@ def answer(stage: Stage, case: Case[Any]) -> None:
         given = case.path_parameters.get(name)
         if isinstance(given, str) and (len(given) < 3 or len(given) % 2 == 0):
             case.path_parameters[name] = prepared(stage, ended=case.method == "DELETE") + suffix
+    if case.path == "/v1/lab/surface":
+        shorten(case.query)
     case.call_and_validate(headers=HEADERS)
+
+
+def shorten(query: dict[str, Any]) -> None:
+    """Let the lab take few steps where it would take many; what it refuses stays as it is."""
+    asked = str(query.get("steps", 5000))
+    if asked.isdecimal() and 20 < int(asked) <= 5000:
+        query["steps"] = 20
 
 
 def prepared(stage: Stage, *, ended: bool) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.states import TrialState
+from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
 from search.dispatch import Report, Result
 from search.examples import EXAMPLE_STUDIES
 from tests.api.stage import Stage, problem, study, without
@@ -24,7 +25,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 @pytest.mark.parametrize("example", EXAMPLE_STUDIES)
 def test_a_post_answers_with_the_study(stage: Stage, example: str) -> None:
     made = stage.create(dict(EXAMPLE_STUDIES[example]))
-    budget = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30}[example]
+    budget = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30, "digits-preset": 60}[example]
     assert made.keys() == STUDY
     assert re.fullmatch(r"[0-9a-z]{13}", made["id"])
     assert made["state"] == "running"
@@ -35,6 +36,22 @@ def test_a_post_answers_with_the_study(stage: Stage, example: str) -> None:
     assert made["started_at"] is made["finished_at"] is None
     assert stage.get(f"/studies/{made['id']}") == made
     assert stage.get("/studies") == {"data": [made], "next": None}
+
+
+def test_a_preset_is_read_back_as_its_parameters(stage: Stage) -> None:
+    made = stage.create(study("digits-preset", budget={"trials": 10}))
+    assert stage.get(f"/studies/{made['id']}") == made
+    momentum, adamw = ({"when": {"optimizer": [name]}} for name in ("momentum", "adamw"))
+    assert made["definition"]["space"] == {
+        "optimizer": {"type": "categorical", "choices": ["adamw", "momentum"]},
+        "lr": {"type": "float", "low": 1e-3, "high": 0.3, "scale": "log"},
+        "momentum": {"type": "float", "low": 0.7, "high": 0.995, "scale": "reverse_log", **momentum},
+        "beta1": {"type": "float", "low": 0.5, "high": 0.98, "scale": "reverse_log", **adamw},
+        "weight_decay": {"type": "float", "low": 1e-7, "high": 1.0, "scale": "log"},
+        "warmup": {"type": "float", "low": 0.0, "high": 0.1, "scale": "linear"},
+    }
+    raised = stage.client.patch(f"/v1/studies/{made['id']}", json={"budget": {"trials": 100}}).json()
+    assert raised["definition"]["space"] == made["definition"]["space"]
 
 
 def test_what_may_be_absent(stage: Stage) -> None:
@@ -119,6 +136,31 @@ def test_catalogs_are_lists(shared: Stage, catalog: str, name: str) -> None:
     page = shared.get(f"/{catalog}")
     assert page["next"] is None
     assert name in {entry["name"] for entry in page["data"]}
+
+
+def test_catalogs_are_whole(shared: Stage) -> None:
+    """What each catalog holds, as JSON has it: lists for tuples, and null where there is no recommended range."""
+    optimizers = {entry["name"]: entry for entry in shared.get("/optimizers")["data"]}
+    assert list(optimizers) == list(OPTIMIZERS)
+    rate = next(option for option in optimizers["adamw"]["options"] if option["name"] == "lr")
+    assert rate == {
+        "name": "lr", "title": "Learning rate", "kind": "float", "default": 1e-3, "choices": [], "scale": "log",
+        "low": 0.0, "high": 1e6, "low_open": True, "high_open": False, "search_low": 1e-4, "search_high": 1e-2,
+        "search_from": 0,
+    }  # fmt: skip
+    listed = [(entry["kind"], entry["name"]) for entry in shared.get("/schedules")["data"]]
+    assert listed == [("schedule", name) for name in SCHEDULES] + [("warmup", name) for name in WARMUPS]
+    recipe = next(entry for entry in shared.get("/objectives")["data"] if entry["name"] == "classifier")
+    assert [option["name"] for option in recipe["options"]] == list(COMMON)
+    shape = next(option for option in recipe["options"] if option["name"] == "warmup_shape")
+    assert (shape["kind"], shape["choices"], shape["search_low"]) == ("choice", list(WARMUPS), None)
+    milestones = [
+        option["default"]
+        for entry in shared.get("/schedules")["data"]
+        for option in entry.get("options", [])
+        if option["kind"] == "points"
+    ]
+    assert [0.5, 0.75] in milestones
 
 
 def test_workers_are_listed_while_they_live(shared: Stage) -> None:

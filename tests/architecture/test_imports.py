@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "workers.reaper",
         "migrations.upgrade",
         "optim.catalog",
+        "optim.lab.surfaces",
         "settings",
     },
     "workers": {"workers", "search", "models", "migrations.upgrade", "training.protocol", "settings"},
@@ -70,11 +71,12 @@ def test_a_foreign_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("api.app", {"torch", "optuna", "sklearn", "training"}),
+        ("api.app", {"torch", "matplotlib", "optuna", "sklearn", "training"}),
         ("workers.queue", {"torch", "sqlalchemy"}),
         ("search.definition", {"torch", "optuna", "sqlalchemy"}),
         ("training.protocol", {"torch"}),
         ("optim.catalog", {"torch"}),
+        ("optim.lab.surfaces", {"torch"}),
         ("tuneup.cli", {"torch", "sqlalchemy", "celery", "fastapi", "optim"}),
     ],
 )

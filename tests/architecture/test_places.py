@@ -20,6 +20,7 @@ TRANSACTION_OWNERS = {
 # The client is no part of the server and cannot import its settings.
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"}
 ENVIRONMENT_READERS = {
+    Path("api/lab/helper.py"): "hands the lab's process what it needs of its own environment, without secrets",
     Path("client/tuneup/environment.py"): "the client's own settings",
     Path(
         "training/command.py"

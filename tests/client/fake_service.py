@@ -26,6 +26,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+    asked: str = ""  # the query as it was sent, repetitions and all
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
+        request = Request(self.command, url.path, dict(parse_qsl(url.query)), headers, body, url.query)
         self.service.requests.append(request)
         mishap = self.service.mishaps.popleft() if self.service.mishaps else None
         if mishap is not None:

@@ -20,7 +20,7 @@ ALL += [(info.name, option) for info in catalog.SCHEDULES.values() for option in
 def test_every_option_is_sound(owner: str, option: Option) -> None:
     assert owner
     assert option.title
-    assert option.kind in {"float", "int", "bool"}
+    assert option.kind in {"float", "int", "bool", "choice", "points"}
     assert option.scale in {"linear", "log", "reverse_log"}
     assert option.check(option.default) is None
     assert math.isfinite(option.low)
@@ -59,10 +59,19 @@ PEERS = {
     "momentum": torch.optim.SGD,
     "nesterov": torch.optim.SGD,
     "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "nadamw": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "adamax": torch.optim.Adamax,
+    "adafactor": torch.optim.Adafactor,
 }
+
+# What torch has not: momentum that is on, and Adam's means uncorrected.
+OWN = {("momentum", "momentum"): 0.9, ("nesterov", "momentum"): 0.9, ("adam", "bias_correction"): True}
 
 
 @pytest.mark.parametrize("name", sorted(PEERS))
@@ -70,10 +79,21 @@ def test_defaults_are_torchs(name: str) -> None:
     theirs = {key: value.default for key, value in inspect.signature(PEERS[name]).parameters.items()}
     if "betas" in theirs:
         theirs["beta1"], theirs["beta2"] = theirs["betas"]
-    if name in {"momentum", "nesterov"}:
-        theirs["momentum"] = 0.9  # torch's 0 would make them plain SGD
+    if name == "adafactor":
+        theirs["eps1"], theirs["eps2"] = theirs["eps"][0] or 0, theirs["eps"][1]
     for option in catalog.OPTIMIZERS[name].options:
-        assert option.default == theirs[option.name], option.name
+        wanted = OWN[name, option.name] if (name, option.name) in OWN else theirs[option.name]
+        assert option.default == wanted, option.name
+
+
+def test_the_moving_average_form_of_momentum_begins_at_the_rate_of_the_other() -> None:
+    ours, other = (
+        {option.name: option.default for option in catalog.OPTIMIZERS[name].options}
+        for name in ("momentum_ema", "momentum")
+    )
+    assert isinstance(ours["lr"], float)
+    assert isinstance(ours["momentum"], float)
+    assert ours["lr"] * (1 - ours["momentum"]) == pytest.approx(other["lr"])
 
 
 UNIT = Option("x", "float", 0.5, 0.0, 1.0, high_open=True)
@@ -114,10 +134,10 @@ def test_infinity_is_refused_even_without_a_bound_below_it() -> None:
 def test_lookups_name_what_is_valid() -> None:
     assert catalog.optimizer_info("adam").name == "adam"
     assert catalog.schedule_info("step").name == "step"
-    with pytest.raises(ValueError, match="unknown optimizer 'Adam'; valid: sgd, momentum, nesterov, adagrad"):
+    with pytest.raises(ValueError, match="unknown optimizer 'Adam'; valid: sgd, momentum, momentum_ema, nesterov"):
         catalog.optimizer_info("Adam")
-    with pytest.raises(ValueError, match="unknown schedule 'linear'; valid: constant, step"):
-        catalog.schedule_info("linear")
+    with pytest.raises(ValueError, match="unknown schedule 'sine'; valid: constant, step"):
+        catalog.schedule_info("sine")
 
 
 def test_loads_no_torch() -> None:

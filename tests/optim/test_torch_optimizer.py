@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from optim import catalog
 from optim.build import build
+from optim.kernels import KERNELS
 
 
 def leaf(*values: float) -> Tensor:
@@ -147,3 +149,145 @@ def test_refuses_sparse_and_complex() -> None:
         optimizer.step()
     with pytest.raises(ValueError, match="sgd does not take complex parameters"):
         build("sgd", [torch.zeros(1, dtype=torch.complex64, requires_grad=True)])
+
+
+def test_options_that_a_saved_group_does_not_have_take_their_defaults() -> None:
+    param = leaf(1.0)
+    optimizer = build("rmsprop", [param], centered=True)
+    saved = optimizer.state_dict()
+    del saved["param_groups"][0]["centered"]
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["centered"] is False
+
+
+@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+def test_gradient_scaling_changes_no_step(name: str) -> None:
+    """And a step whose scaled gradients overflow is left out."""
+    scaled, plain = leaf(1.0, -2.0), leaf(1.0, -2.0)
+    optimizer, reference = build(name, [scaled]), build(name, [plain])
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for index in range(5):
+        optimizer.zero_grad()
+        factor = torch.inf if index == 2 else 1.0
+        scaler.scale((scaled**2).sum() * factor).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
+    walk(reference, plain, 4)
+    assert torch.allclose(scaled, plain, rtol=1e-13, atol=0)
+
+
+def laid_out(name: str, first: Tensor, second: Tensor) -> list[Tensor]:
+    """Step two parameters together and return them, their elements in one order."""
+    params = [first, second]
+    optimizer = build(name, params, lr=0.01)
+    for _ in range(5):
+        optimizer.zero_grad()
+        weights = torch.arange(1.0, 7.0, dtype=first.dtype).reshape(2, 3)
+        (((first - 0.5) ** 2 + (second - 0.5) ** 2) * weights).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return [param.detach().clone(memory_format=torch.contiguous_format) for param in params]
+
+
+START = torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(2, 3)
+LAYOUTS: dict[str, Callable[[], Tensor]] = {
+    "transposed": lambda: START.mT.contiguous().mT,
+    "strided": lambda: torch.stack([START, START], dim=-1)[..., 0],
+}
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_layout_does_not_matter(name: str, layout: str) -> None:
+    wanted = laid_out(name, START.clone().requires_grad_(), START.clone().requires_grad_())
+    got = laid_out(name, LAYOUTS[layout]().requires_grad_(), START.clone().requires_grad_())
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_gradient_laid_out_unlike_its_parameter(name: str) -> None:
+    one, other = START.clone().requires_grad_(), START.clone().requires_grad_()
+    ours, theirs = build(name, [one]), build(name, [other])
+    for _ in range(3):
+        grad = torch.sin(one.detach())
+        one.grad, other.grad = grad.mT.contiguous().mT, grad
+        ours.step()
+        theirs.step()
+    assert torch.allclose(one, other, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_state_laid_out_unlike_its_parameter(name: str) -> None:
+    """A parameter may be turned into another layout or dtype after its state was made."""
+    one, other = START.clone().requires_grad_(), START.clone().requires_grad_()
+    ours, theirs = build(name, [one]), build(name, [other])
+    walk(ours, one, 2)
+    walk(theirs, other, 2)
+    one.data = one.data.mT.contiguous().mT
+    walk(ours, one, 2)
+    walk(theirs, other, 2)
+    assert torch.allclose(one, other, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_dtypes_may_be_mixed_in_a_group(name: str) -> None:
+    """What no kernel takes is stepped by the rule, each in its own precision."""
+    mixed = [START.clone(), START.float(), START.bfloat16()]
+    got = [param.requires_grad_() for param in mixed]
+    optimizer = build(name, got, lr=0.01)
+    singles = [param.detach().clone().requires_grad_() for param in mixed]
+    alone = [build(name, [param], lr=0.01) for param in singles]
+    for _ in range(3):
+        optimizer.zero_grad()
+        for param, single, own in zip(got, singles, alone, strict=True):
+            backward(param)
+            walk(own, single, 1)
+        optimizer.step()
+    for param, single, tolerance in zip(got, singles, (1e-13, 1e-6, 1e-2), strict=True):
+        assert param.dtype == single.dtype
+        assert torch.allclose(param, single, rtol=tolerance)
+        for value in optimizer.state[param].values():
+            assert value.ndim == 0 or value.dtype == param.dtype
+
+
+@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+def test_one_cycle_sets_the_rate_and_where_there_is_one_the_momentum(name: str) -> None:
+    param = leaf(1.0)
+    optimizer = build(name, [param])
+    cycles = "momentum" in optimizer.defaults
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10, cycle_momentum=cycles)
+    walk(optimizer, param, 1)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.004)
+    if cycles:
+        assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.95)
+    # A group with the keys that schedulers leave behind is taken as it is.
+    held = {**optimizer.param_groups[0], "swa_lr": 0.1, "params": [leaf(2.0)]}
+    optimizer.add_param_group(held)
+    assert len(optimizer.param_groups) == 2
+
+
+@pytest.mark.parametrize("name", ["momentum", "nesterov"])
+def test_a_momentum_that_was_zero_for_a_while_forgets_nothing(name: str) -> None:
+    """The kernel keeps no velocity at a momentum of 0; the rule does."""
+    fast, slow = leaf(1.0, -2.0), leaf(1.0, -2.0)
+    optimizer, rule_alone = build(name, [fast], momentum=0.0), build(name, [slow], momentum=0.0)
+    rule_alone._kernel = None
+    for momentum in (0.0, 0.9, 0.0, 0.5):
+        for each, param in ((optimizer, fast), (rule_alone, slow)):
+            each.param_groups[0]["momentum"] = momentum
+            walk(each, param, 2)
+    assert torch.allclose(fast, slow, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+def test_evaluation_gives_back_what_it_took(name: str) -> None:
+    param, twin = leaf(1.0, -2.0), leaf(1.0, -2.0)
+    optimizer, undisturbed = build(name, [param], lr=0.01), build(name, [twin], lr=0.01)
+    walk(optimizer, param, 3)
+    before = param.detach().clone()
+    with pytest.raises(KeyError), optimizer.evaluation():  # noqa: PT012 - what it does for an error inside
+        if optimizer._rule.view is None:
+            assert torch.equal(param, before)
+        raise KeyError
+    assert torch.equal(param, before)
+    assert walk(optimizer, param, 3) == walk(undisturbed, twin, 6)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from search.definition import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.errors import Fault, InvalidStudy
 from search.examples import FURTHER_STUDIES
-from search.schema import ClassifierObjective
+from search.schema import RecipeObjective
 
 Study = dict[str, Any]
 EVERY: dict[str, Study] = {**EXAMPLE_STUDIES, **FURTHER_STUDIES}
@@ -51,6 +51,10 @@ def choice(*choices: object) -> dict[str, Any]:
 
 def grid(**parameters: object) -> Study:
     return study("iris-grid", **{f"space__{name}": parameter for name, parameter in parameters.items()})
+
+
+def multistep(milestones: object) -> Study:
+    return study(objective__schedule="multistep", objective__decay_milestones=milestones)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -105,8 +109,24 @@ def test_low_may_equal_high() -> None:
 def test_what_the_objective_fixes() -> None:
     raw = study("wine-random", objective__weight_decay=None, objective__eps=1e-6)
     objective = parse_study(raw).objective
-    assert isinstance(objective, ClassifierObjective)
+    assert isinstance(objective, RecipeObjective)
     assert objective.fixed == {"optimizer": "adamw", "batch_size": 16, "eps": 1e-6}
+
+
+def test_points_are_fixed_in_the_objective() -> None:
+    definition = parse_study(multistep([0.5, 0.8]))
+    assert isinstance(definition.objective, RecipeObjective)
+    assert definition.objective.fixed["decay_milestones"] == (0.5, 0.8)
+    stored = json.loads(json.dumps(definition.model_dump(mode="json")))
+    assert stored["objective"]["decay_milestones"] == [0.5, 0.8]
+    assert parse_study(stored) == StudyDefinition.model_validate(stored) == definition
+    jsonschema.validate(stored, StudyDefinition.model_json_schema())
+
+
+def test_a_full_batch_may_stand_beside_a_searched_batch_size() -> None:
+    for mode in ("full", "single"):
+        assert parse_study(study(objective__batch_mode=mode))
+    assert parse_study(study(space__batch_mode=choice("mini", "full"), objective__clip_norm=1))
 
 
 @pytest.mark.parametrize(
@@ -204,9 +224,30 @@ BAD: list[tuple[str, Study, str, str]] = [
     ("warm-up of one", study(space__warmup=number(0, 1)), "space.warmup.high", "[0, 1)"),
     ("batch size zero", study(space__batch_size=choice(0, 16)), "space.batch_size.choices[0]", "must be in"),
     ("batch size of a float", study(space__batch_size=number(16, 128)), "space.batch_size.type", "int"),
-    ("batch size too large", study(space__batch_size=choice(5000)), "space.batch_size.choices[0]", "at most 4096"),
-    ("unknown recipe", study(objective__recipe="regressor"), "objective.recipe", "valid are classifier"),
-    ("unknown data", study(objective__data="cifar"), "objective.data", "valid are digits, wine, breast_cancer, iris"),
+    ("batch size too large", study(space__batch_size=choice(5000)), "space.batch_size.choices[0]", "must be in [1, 4096], got 5000"),
+    ("rate of zero", study(space__lr=None, objective__lr=0), "objective.lr", "must be in (0, 1e+06], got 0"),
+    ("rate from zero", study(space__lr=number(0, 1)), "space.lr.low", "must be in (0, 1e+06], got 0"),
+    ("beta of one", study("wine-random", space__beta1=number(0.9, 1)), "space.beta1.high", "must be in [0, 1), got 1"),
+    ("beta below zero", study("wine-random", space__beta1=None, objective__beta1=-0.1), "objective.beta1", "[0, 1), got -0.1"),
+    ("negative warm-up", study(objective__warmup_steps=-1, space__warmup=None), "objective.warmup_steps", "[0, 1e+09]"),
+    ("half a step of warm-up", study(objective__warmup_steps=0.5), "objective.warmup_steps", "whole number"),
+    ("unknown shape of warm-up", study(objective__warmup_shape="sine"), "objective.warmup_shape", "one of none, linear, exponential, cosine"),
+    ("unknown shape searched", study(space__warmup_shape=choice("linear", "sine")), "space.warmup_shape.choices[1]", "one of none, linear"),
+    ("shape as a number", study(space__warmup_shape=number(0, 1)), "space.warmup_shape.type", "categorical, with choices among none, linear"),
+    ("switch as a number", study(space__optimizer=choice("adam"), space__momentum=None, space__bias_correction=number(0, 1)), "space.bias_correction.type", "choices true and false"),
+    ("unknown batch mode", study(objective__batch_mode="some"), "objective.batch_mode", "one of mini, full, single"),
+    ("norm below zero", study(objective__clip_norm=-1.0), "objective.clip_norm", "[0, 1e+06]"),
+    ("points out of order", multistep([0.5, 0.5]), "objective.decay_milestones", "must rise from point to point, got 0.5 after 0.5"),
+    ("point out of range", multistep([0.5, 1.5]), "objective.decay_milestones[1]", "must be in (0, 1), got 1.5"),
+    ("point no number", multistep([0.5, "x"]), "objective.decay_milestones", "list of 1 to 1000 finite numbers"),
+    ("no points", multistep([]), "objective.decay_milestones", "list of 1 to 1000 finite numbers"),
+    ("one number for points", multistep(0.5), "objective.decay_milestones", "must be a list of numbers in (0, 1), got 0.5"),
+    ("point that is infinite", multistep([math.inf]), "objective.decay_milestones[0]", "finite"),
+    ("points searched", study(objective__schedule="multistep", space__decay_milestones=choice(0.1, 0.2)), "space.decay_milestones", "fix it in the objective"),
+    ("points for another option", study(objective__schedule="cosine", objective__decay_final=[0.1]), "objective.decay_final", "must be a number in [0, 1], got [0.1]"),
+    ("points of another schedule", study(objective__decay_milestones=[0.5]), "objective.decay_milestones", "is no option of constant; the schedule that has it: multistep"),
+    ("unknown recipe", study(objective__recipe="forest"), "objective.recipe", "valid are classifier"),
+    ("unknown data", study(objective__data="digit"), "objective.data", "valid are digits, wine, breast_cancer, iris"),
     ("unknown network", study(objective__network={"kind": "rnn"}), "objective.network.kind", "valid are mlp, cnn"),
     ("network without kind", study(objective__network={"hidden": [8]}), "objective.network.kind", "required"),
     ("network of the other kind", study(objective__network={"kind": "mlp", "channels": [8]}), "objective.network.hidden", "required"),
@@ -298,7 +339,7 @@ def test_a_single_fault_is_a_single_fault() -> None:
 EVERYTHING_WRONG: dict[str, object] = {
     "name": "x\x00",
     "zzz": 1,
-    "objective": {"recipe": "classifier", "data": "nope", "network": {"kind": "rnn"}, "epochs": 0, "momentum": 2},
+    "objective": {"recipe": "classifier", "data": "digit", "network": {"kind": "rnn"}, "epochs": 0, "momentum": 2},
     "metrics": [{"name": "v", "goal": "up"}, {"name": "val_loss", "goal": "minimize", "x": 1}],
     "space": {
         "optimizer": choice("sgd", "bogus"),

@@ -7,28 +7,39 @@ import pytest
 from models.workers import greet
 from search import service
 from search.errors import InvalidStudy
+from search.networks import NETWORKS
 from search.objectives import CLASSIFIER, RECIPES
-from search.schema import FIXABLE, NETWORKS, OBJECTIVES, ClassifierObjective
+from search.schema import FIXABLE, OBJECTIVES, RecipeObjective
 from tests.support.ledger import Ledger, definition, done, report
+from training.data.bundled import load
 from workers.reaper import Reaper
 
 
 def test_recipes_stand_under_their_names() -> None:
     assert {name: recipe.name for name, recipe in RECIPES.items()} == {name: name for name in RECIPES}
-    assert get_args(ClassifierObjective.model_fields["recipe"].annotation) == tuple(RECIPES)
+    assert get_args(RecipeObjective.model_fields["recipe"].annotation) == tuple(RECIPES)
 
 
 def test_networks_agree_with_their_models() -> None:
-    assert {kind.name: kind.layers for kind in CLASSIFIER.networks} == {
-        name: (model.model_fields.keys() - {"kind"}).pop() for name, model in NETWORKS.items()
-    }
+    assert [kind.name for kind in CLASSIFIER.networks] == list(NETWORKS)
+    for kind in CLASSIFIER.networks:
+        listed = NETWORKS[kind.name].model_fields.keys() & {"hidden", "channels"}
+        assert listed == ({kind.layers} if kind.layers else set())
 
 
 def test_goals_and_limits() -> None:
     assert {metric.goal for metric in CLASSIFIER.metrics} <= {"minimize", "maximize"}
-    assert set(CLASSIFIER.names) <= set(FIXABLE)
-    metadata = ClassifierObjective.model_fields["epochs"].metadata
+    assert set(FIXABLE) <= {*CLASSIFIER.names, "lr"}
+    metadata = RecipeObjective.model_fields["epochs"].metadata
     assert CLASSIFIER.most_steps in [getattr(limit, "le", None) for limit in metadata]
+
+
+def test_examples_are_counted_as_they_are_loaded() -> None:
+    """Those of data that are the same everywhere; what is read from Python's own library differs with its version."""
+    described = [data for recipe in RECIPES.values() for data in recipe.data]
+    known = {data.name: data.examples for data in described if data.examples is not None}
+    assert {"digits", "wine", "breast_cancer", "iris", "diabetes"} <= known.keys()
+    assert known == {name: len(load(name).train) for name in known}
 
 
 def _announce(ledger: Ledger, *names: str, queue: str = "cpu") -> None:

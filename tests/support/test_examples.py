@@ -16,6 +16,8 @@ def test_examples_are_valid_studies(path: Path) -> None:
     assert parse_study(yaml.safe_load(path.read_text())).trials > 0
 
 
-def test_the_grid_has_24_points_and_the_demonstration_40_trials() -> None:
+def test_examples_have_the_trials_they_say() -> None:
     counts = {path.stem: parse_study(yaml.safe_load(path.read_text())).trials for path in EXAMPLES}
-    assert counts == {"grid": 24, "digits": 40}
+    assert counts == {"grid": 24, "digits": 40, "preset": 30}
+    space = parse_study(yaml.safe_load((ROOT / "examples" / "preset.yaml").read_text())).space
+    assert set(space) == {"optimizer", "lr", "beta1", "momentum", "weight_decay", "warmup", "eps"}

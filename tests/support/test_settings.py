@@ -71,12 +71,13 @@ def test_a_program_started_elsewhere_finds_the_same_places(tmp_path: Path, monke
     for folder in (here, there):
         folder.mkdir()
         (folder / "tuneup.toml").write_text("")
-    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS"):
+    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS", "DATA"):
         monkeypatch.delenv(f"TUNEUP_{name}", raising=False)
     monkeypatch.chdir(here)
     (here / "tuneup.toml").unlink()
     settled = load()
     assert settled.checkpoints == here.resolve() / ".tuneup" / "checkpoints"
+    assert settled.data == here.resolve() / ".tuneup" / "datasets"
     monkeypatch.chdir(there)
     for name, value in places(settled).items():
         monkeypatch.setenv(name, value)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,47 +10,18 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 
 from optim import catalog
 from search import objectives
-from training import loop, recipes
+from search.networks import NETWORKS as MODELS
+from search.networks import Initialisation
+from tests.training.recorder import MLP, measure, objective
+from training import loop, plan, recipes
 from training.channel import Outcome
-from training.data import DATA, load
-from training.networks import NETWORKS, build_network
-from training.recipes import plan_of, run
+from training.data.bundled import DATA, load
+from training.networks.base import form
+from training.networks.dense import ACTIVATIONS
+from training.networks.initialisation import INITIALISATIONS
+from training.networks.table import NETWORKS, build_network
 
-Measured = list[tuple[int, dict[str, float]]]
-
-MLP = {"kind": "mlp", "hidden": [16]}
 CNN = {"kind": "cnn", "channels": [6]}
-
-
-class Recorder:
-    """Keeps what was reported; asks for a stop after step `stop_at`."""
-
-    def __init__(self, *, stop_at: int | None = None) -> None:
-        self.seen: Measured = []
-        self._stop_at = stop_at
-
-    def resume(self, fits: Any) -> None:
-        del fits
-
-    def report(self, step: int, values: dict[str, float]) -> None:
-        self.seen.append((step, values))
-
-    def between(self) -> loop.Pause:
-        return loop.Pause.STOP if self.seen and self.seen[-1][0] == self._stop_at else loop.Pause.NONE
-
-    def save(self, step: int, snapshot: Any) -> None:
-        raise AssertionError(f"not asked to save at {step}: {snapshot}")
-
-
-def objective(**changes: Any) -> dict[str, Any]:
-    return {"recipe": "classifier", "data": "iris", "network": MLP, "epochs": 3} | changes
-
-
-def measure(
-    goal: dict[str, Any], params: dict[str, Any], *, seed: int = 1, stop_at: int | None = None
-) -> tuple[Outcome, Measured]:
-    watch = Recorder(stop_at=stop_at)
-    return run(goal, params, seed=seed, watch=watch), watch.seen
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +44,7 @@ def test_learns(data: str, network: dict[str, Any], params: dict[str, Any], leas
     assert outcome == Outcome("completed")
     assert [step for step, _ in seen] == list(range(1, 21))
     for _, values in seen:
-        assert set(values) == {"train_loss", "val_loss", "val_accuracy"}
+        assert set(values) == {"train_loss", "val_loss", "val_accuracy", "grad_norm", "update_ratio"}
         assert all(math.isfinite(value) for value in values.values())
         assert 0 <= values["val_accuracy"] <= 1
     assert seen[-1][1]["train_loss"] < seen[0][1]["train_loss"] / 2
@@ -109,6 +80,7 @@ def test_the_seed_alone_decides(network: dict[str, Any]) -> None:
 def test_agrees_with_a_plain_torch_loop() -> None:
     """The obvious loop: a torch optimizer over the same parameters, batches and rates."""
     data = load("iris")
+    (inputs, targets), (val_inputs, val_targets) = (next(part.blocks(len(part))) for part in (data.train, data.val))
     network = build_network(MLP, data)
     _, seen = measure(
         objective(epochs=4), {"optimizer": "momentum", "lr": 0.05, "warmup": 0.5, "batch_size": 40}, seed=9
@@ -124,25 +96,28 @@ def test_agrees_with_a_plain_torch_loop() -> None:
         for batch in torch.split(shuffled, 40):
             optimizer.param_groups[0]["lr"] = 0.05 * min(1.0, (step + 1) / (steps / 2))
             optimizer.zero_grad()
-            loss = F.cross_entropy(network.apply(params, data.train_inputs[batch]), data.train_targets[batch])
+            loss = F.cross_entropy(network.apply(params, inputs[batch]), targets[batch])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())
             step += 1
         assert seen[epoch][1]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
-    val_loss = F.cross_entropy(network.apply(params, data.val_inputs), data.val_targets).item()
+    val_loss = F.cross_entropy(network.apply(params, val_inputs), val_targets).item()
     assert seen[-1][1]["val_loss"] == pytest.approx(val_loss, rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
-        ({"optimizer": "sgd", "lr": 1e3}, r"epoch 1: train_loss .* is over .*, 10 times the loss before training"),
-        ({"optimizer": "sgd", "lr": 1e6, "weight_decay": 10.0}, r"epoch 1, step \d+: the training loss is (nan|inf)"),
+        (
+            {"optimizer": "sgd", "lr": 1e3},
+            r"epoch 1, step [1-9]: the training loss, .*, 10 times the loss before training",
+        ),
+        ({"optimizer": "sgd", "lr": 1e6, "weight_decay": 1e6}, r"epoch 1, step 2: the training loss is (nan|inf)"),
     ],
 )
 def test_diverges_with_a_reason_and_reports_nothing_of_it(params: dict[str, Any], reason: str) -> None:
-    outcome, seen = measure(objective(data="digits"), params)
+    outcome, seen = measure(objective(data="digits", network={"kind": "mlp", "hidden": [16] * 5}), params)
     assert outcome.outcome == "diverged"
     assert outcome.reason is not None
     assert re.search(reason, outcome.reason), outcome.reason
@@ -168,40 +143,43 @@ def test_warmup_rescues_a_rate_that_fails_without_it() -> None:
     assert warm[-1][1]["val_accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("batch", [{"batch_mode": "full"}, {"batch_mode": "single"}, {"batch_size": 32}], ids=str)
+@pytest.mark.parametrize("optimizer", sorted(catalog.OPTIMIZERS))
+def test_every_optimizer_trains_with_every_cut_of_the_batch(optimizer: str, batch: dict[str, Any]) -> None:
+    rate = {option.name: option for option in catalog.OPTIMIZERS[optimizer].options}["lr"].default
+    outcome, seen = measure(objective(epochs=2), {"optimizer": optimizer, "lr": rate, **batch})
+    assert outcome == Outcome("completed")
+    assert seen[1][1]["train_loss"] < seen[0][1]["train_loss"]
+
+
+def test_a_full_batch_is_the_mean_over_all_examples() -> None:
+    """Its order does not matter, so two seeds of the order alone would give the same; one step an epoch is taken."""
+    goal, params = objective(epochs=1), {"optimizer": "sgd", "lr": 0.1, "batch_mode": "full"}
+    _, full = measure(goal, params)
+    _, large = measure(goal, {"optimizer": "sgd", "lr": 0.1, "batch_size": 4096})
+    assert full == large
+    _, small = measure(goal, {"optimizer": "sgd", "lr": 0.1, "batch_size": 60})
+    assert small != full
+
+
 def test_stops_when_the_report_says_so() -> None:
     outcome, seen = measure(objective(epochs=50), {"lr": 0.01}, stop_at=4)
     assert outcome == Outcome("stopped")
     assert len(seen) == 4
 
 
-def test_parameters_go_before_the_objective_and_it_before_the_catalog() -> None:
-    plan = plan_of(
-        {"optimizer": "momentum", "momentum": 0.5, "lr": 0.3, "batch_size": 8, "beta1": 0.5, "epochs": 2},
-        {"lr": 0.7, "warmup": 0.1},
-    )
-    assert plan == loop.Plan(
-        optimizer="momentum",
-        options={"lr": 0.7, "momentum": 0.5, "weight_decay": 0.0},
-        schedule="constant",
-        schedule_options={},
-        warmup=0.1,
-        batch_size=8,
-        epochs=2,
-    )
-    assert plan_of({}, {}).optimizer == catalog.DEFAULT_OPTIMIZER
-    assert plan_of({}, {"schedule": "cosine", "decay_final": 0.5}).schedule_options == {"decay_final": 0.5}
-
-
 @pytest.mark.parametrize(
     ("goal", "params", "message"),
     [
-        ({"recipe": "regressor"}, {}, "unknown recipe 'regressor'; valid: classifier"),
-        ({"data": "mnist"}, {}, "unknown data 'mnist'; valid: digits"),
+        ({"recipe": "clusterer"}, {}, "unknown recipe 'clusterer'; valid: classifier, regressor"),
+        ({"recipe": "regressor"}, {}, "the data iris are for classification: use the recipe classifier"),
+        ({"data": "diabetes"}, {}, "the data diabetes are for regression: use the recipe regressor"),
+        ({"data": "mnist"}, {}, "unknown data 'mnist', and this worker has no data folder; bundled are digits"),
         ({"data": None}, {}, "objective.data is missing"),
         ({"network": {"kind": "rnn"}}, {}, "unknown network kind 'rnn'"),
         ({"epochs": 0}, {}, r"objective.epochs must be a whole number in \[1, 10000\], got 0"),
         ({"device": "tpu"}, {}, "unknown device 'tpu'; valid: cpu, gpu"),
-        ({"colour": 1, "optimizer": "sgd"}, {}, "colour: not of sgd and constant; valid: batch_size, lr, optimizer"),
+        ({"colour": 1, "optimizer": "sgd"}, {}, "colour: not of sgd and constant; valid: batch_mode, batch_size"),
         ({}, {"optimizer": "sgd", "momentum": 0.9}, "momentum: not of sgd and constant"),
         ({}, {"optimizer": "adagard"}, "unknown optimizer 'adagard'; valid: sgd"),
         ({}, {"schedule": "none"}, "unknown schedule 'none'; valid: constant"),
@@ -218,14 +196,33 @@ def test_refuses(goal: dict[str, Any], params: dict[str, Any], message: str) -> 
 def test_what_the_domain_offers_is_what_can_be_run() -> None:
     """The recipes that a study is checked against, kept without torch, and those that train."""
     assert set(objectives.RECIPES) == set(recipes.RECIPES)
-    offered = objectives.CLASSIFIER
-    assert {kind.name: kind.layers for kind in offered.networks} == {name: row[0] for name, row in NETWORKS.items()}
-    assert offered.most_steps == recipes.MAX_EPOCHS
-    assert {data.name for data in offered.data} == set(DATA)
-    for described in offered.data:
-        data = load(described.name)
-        assert (described.features, described.classes) == (data.features, data.classes)
-        assert described.images == (data.image[1] if data.image else None)
+    assert [data.name for offered in objectives.RECIPES.values() for data in offered.data] == list(DATA)
+    for offered in objectives.RECIPES.values():
+        assert offered.most_steps == plan.MAX_EPOCHS
+        measures = {f"val_{name}" for name in ("loss", *recipes.TASKS[offered.name].measures)}
+        assert measures == {metric.name for metric in offered.metrics if metric.name.startswith("val_")}
+        for described in offered.data:
+            data = load(described.name)
+            assert data.task is recipes.TASKS[offered.name]
+            assert (described.features, described.classes or 1) == (data.features, data.outputs)
+            assert described.images == (data.image[1] if data.image else None)
+            assert described.form == form(data)
+            assert described.examples in {None, len(data.train)}
+
+
+def test_the_networks_that_the_domain_offers_are_those_that_are_built() -> None:
+    """Kinds, what data they take, and fields with their defaults and choices."""
+    for offered in objectives.RECIPES.values():
+        assert {kind.name: kind.takes for kind in offered.networks} == {
+            name: family.takes for name, family in NETWORKS.items()
+        }
+    for name, model in MODELS.items():
+        fields = {field: info for field, info in model.model_fields.items() if field != "kind"}
+        assert fields.keys() == NETWORKS[name].fields.keys()
+        for field, info in fields.items():
+            assert info.is_required() or info.default == NETWORKS[name].fields[field]
+    assert get_args(get_args(Initialisation)[0]) == tuple(INITIALISATIONS)
+    assert get_args(MODELS["mlp"].model_fields["activation"].annotation) == tuple(ACTIVATIONS)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is visible")

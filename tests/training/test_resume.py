@@ -143,7 +143,7 @@ def test_nothing_is_saved_at_the_very_end(tmp_path: Path) -> None:
 def state(*shapes: tuple[int, ...]) -> State:
     params = [torch.arange(float(torch.Size(shape).numel())).reshape(shape) for shape in shapes]
     nested: dict[str, Any] = {"moments": ([torch.ones(2)], torch.tensor(3.0, dtype=torch.float64))}
-    return State(params, nested, torch.Generator().get_state(), limit=2.5, epoch=4, batches=1, total=0.1)
+    return State(params, nested, torch.Generator().get_state(), initial=2.5, epoch=4, batches=1, total=0.1)
 
 
 def test_any_nest_of_tensors_comes_back() -> None:

@@ -39,7 +39,7 @@ def test_runs_a_trial_to_its_end(warm: Supervisor) -> None:
     assert done == {"type": "done", "trial": "t", "outcome": "completed", "reason": None, "error": None}
     assert [message["step"] for message in seen] == [1, 2, 3, 4]
     assert {message["trial"] for message in seen} == {"t"}
-    assert set(seen[0]["values"]) == {"train_loss", "val_loss", "val_accuracy"}
+    assert set(seen[0]["values"]) == {"train_loss", "val_loss", "val_accuracy", "grad_norm", "update_ratio"}
 
 
 def test_warm_equals_fresh(warm: Supervisor, fresh: Supervisor) -> None:

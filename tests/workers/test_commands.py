@@ -168,7 +168,7 @@ def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pyte
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TUNEUP_BROKER_URL", raising=False)
-    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS"):
+    for name in ("DATABASE_URL", "OBJECTIVES", "CHECKPOINTS", "DATA"):
         monkeypatch.delenv(f"TUNEUP_{name}", raising=False)
     (tmp_path / "tuneup.toml").write_text("")
     monkeypatch.setattr("workers.__main__.database_fault", lambda _: None)
@@ -179,7 +179,7 @@ def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pyte
         {
             name: place
             for name, place in member.environment.items()
-            if name.endswith(("URL", "OBJECTIVES", "CHECKPOINTS"))
+            if name.endswith(("URL", "OBJECTIVES", "CHECKPOINTS", "DATA"))
         }
         for member in Told.given
     ]
@@ -188,5 +188,6 @@ def test_members_use_the_file_beside_which_they_were_asked_for(monkeypatch: pyte
             "TUNEUP_DATABASE_URL": f"sqlite:///{tmp_path.resolve() / 'tuneup.db'}",
             "TUNEUP_OBJECTIVES": str(tmp_path.resolve() / "tuneup.toml"),
             "TUNEUP_CHECKPOINTS": str(tmp_path.resolve() / ".tuneup" / "checkpoints"),
+            "TUNEUP_DATA": str(tmp_path.resolve() / ".tuneup" / "datasets"),
         }
     ]

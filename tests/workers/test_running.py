@@ -106,6 +106,8 @@ def test_the_start_says_all_that_a_trainer_needs(ledger: Ledger) -> None:
     assert (said["trial"], said["attempt"], said["seed"], said["wait"]) == (claim.id, 1, claim.seed, True)
     assert said["params"] == claim.params
     assert said["objective"]["data"] == "iris"
+    assert said["data"] is None
+    assert start_message(claim, Terms(data=Path("/data")))["data"] == "/data"
 
 
 def test_a_decision_prunes(ledger: Ledger) -> None:
@@ -154,6 +156,7 @@ def test_a_stale_trial_ends_without_a_word(ledger: Ledger) -> None:
     [
         ("out_of_memory", Failure.OUT_OF_MEMORY, None),
         ("device", Failure.INFRASTRUCTURE, "device"),
+        ("out_of_memory: a batch of 8 did not fit", Failure.OUT_OF_MEMORY, "a batch of 8 did not fit"),
         ("ValueError: bad shape", Failure.USER_ERROR, "ValueError: bad shape"),
         (None, Failure.USER_ERROR, None),
     ],

@@ -1,0 +1,44 @@
+"""What the rules for matrices share.
+
+A parameter with at least two axes inside a member is a matrix, its further axes flattened into the second: the kernels
+of a convolution of shape (out, in, height, width) are one of shape (out, in * height * width).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..transform import Tensors, within
+
+
+def is_matrix(members: int, tensor: Tensor) -> bool:
+    """Say whether `tensor` has two axes or more behind its `members` member axes (`lr.ndim`: 0 or 1)."""
+    return len(within(members, tensor)) >= 2
+
+
+def as_matrix(members: int, tensor: Tensor) -> Tensor:
+    """Flatten to shape (rows, columns) or (P, rows, columns)."""
+    return tensor.flatten(start_dim=members + 1)
+
+
+def pick(tensors: Tensors, places: Sequence[int]) -> list[Tensor]:
+    return [tensors[place] for place in places]
+
+
+def put(tensors: Tensors, places: Sequence[int], values: Tensors) -> list[Tensor]:
+    """Return a list like `tensors` with `values` at `places`."""
+    changed = list(tensors)
+    for place, value in zip(places, values, strict=True):
+        changed[place] = value
+    return changed
+
+
+def choose(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Take `new` for the members that `mask`, of shape () or (P,), names, and `old` for the others."""
+    return torch.where(mask.reshape(mask.shape + (1,) * (new.ndim - mask.ndim)), new, old)
+
+
+def precise(dtype: torch.dtype) -> torch.dtype:
+    """Return the precision in which decompositions are computed: `dtype`, float32 at least."""
+    return torch.promote_types(dtype, torch.float32)

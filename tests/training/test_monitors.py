@@ -1,0 +1,113 @@
+"""What is watched: runs that run away end soon, spikes do not end them, and vanishing gradients are told."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.recorder import measure, objective
+from training.monitors import FAR_OVER, SAMPLED, STEPS_OVER, Gauges
+
+DEEP = {"kind": "mlp", "hidden": [16] * 8}
+
+
+def steps_until_explosion(losses: list[float], *, limit: float = 10.0, batch_size: int = 64) -> int | None:
+    gauges = Gauges()
+    found = (
+        step for step, loss in enumerate(losses, start=1) if gauges.explodes(loss, limit=limit, batch_size=batch_size)
+    )
+    return next(found, None)
+
+
+def test_a_loss_far_over_the_limit_ends_a_run_at_once() -> None:
+    assert steps_until_explosion([1.0, 1.0, 20 * FAR_OVER * 10]) == 3
+
+
+def test_a_loss_that_stays_over_the_limit_ends_a_run_after_some_steps() -> None:
+    assert steps_until_explosion([1.0] * 5 + [100.0] * 50) == 5 + STEPS_OVER
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 256])
+def test_a_spike_ends_no_run(batch_size: int) -> None:
+    assert steps_until_explosion([1.0] * 40 + [50.0] * 2 + [1.0] * 100, batch_size=batch_size) is None
+
+
+def test_single_examples_are_smoothed_over_more_steps() -> None:
+    losses = [0.1] * 64 + [60.0] * 8 + [0.1] * 64
+    assert steps_until_explosion(losses, batch_size=1) is None
+    assert steps_until_explosion(losses, batch_size=64) is not None
+
+
+def test_the_smoothed_loss_of_a_constant_is_that_constant() -> None:
+    gauges = Gauges()
+    for _ in range(7):
+        gauges.explodes(0.3, limit=1.0, batch_size=8)
+        assert gauges.smoothed == pytest.approx(0.3, abs=1e-15)
+
+
+def test_samples_are_what_they_say() -> None:
+    params = [torch.full((2, 2), 3.0), torch.zeros(4)]
+    gauges = Gauges()
+    gauges.sample(params, [torch.ones(2, 2), torch.ones(4)], [torch.full((2, 2), 0.03), torch.zeros(4)])
+    gauges.sample(params, [torch.zeros(2, 2), torch.zeros(4)], [torch.zeros(2, 2), torch.zeros(4)])
+    assert gauges.values() == pytest.approx({"grad_norm": math.sqrt(8) / 2, "update_ratio": 0.01 / 2})
+
+
+def test_values_that_are_no_numbers_are_not_reported() -> None:
+    gauges = Gauges()
+    gauges.sample([torch.ones(2)], [torch.full((2,), math.nan)], [torch.zeros(2)])
+    assert gauges.values() == {"update_ratio": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("grads", "said"),
+    [
+        ([torch.ones(2, 2), torch.ones(2, 2)], None),
+        ([torch.full((2, 2), 1e-9), torch.ones(2, 2)], "the smallest layer's are 1.0e-09 of the largest's"),
+        ([torch.full((2, 2), 1e-9)] * 2, "their norm is 2.8e-09"),
+        ([torch.zeros(2, 2)] * 2, "their norm is 0.0e"),
+    ],
+)
+def test_vanishing(grads: list[torch.Tensor], said: str | None) -> None:
+    gauges = Gauges()
+    gauges.sample([torch.ones(2, 2)] * 2, grads, [torch.ones(2, 2)] * 2)
+    found = gauges.vanishing()
+    assert (found is None) if said is None else (found is not None and said in found)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "rmsprop"])
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_a_run_with_an_absurd_rate_ends_within_few_steps(optimizer: str, batch_size: int) -> None:
+    goal = objective(data="digits", network={"kind": "mlp", "hidden": [64]}, epochs=5)
+    outcome, seen = measure(goal, {"optimizer": optimizer, "lr": 1e3, "batch_size": batch_size})
+    assert outcome.outcome == "diverged"
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("epoch 1, step ")
+    assert int(outcome.reason.split()[3].rstrip(":")) <= 2 * STEPS_OVER
+    assert seen == []
+
+
+def test_vanishing_gradients_are_the_reason_of_a_run_that_completed() -> None:
+    """Small weights in many layers: nothing reaches the first, and nothing is learned."""
+    goal: dict[str, Any] = objective(network=DEEP | {"initialisation": "normal"}, epochs=3)
+    outcome, seen = measure(goal, {"optimizer": "sgd", "lr": 1e-3})
+    assert outcome.outcome == "completed"
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("vanishing gradients: ")
+    assert len(seen) == 3
+    assert seen[-1][1]["grad_norm"] > 0
+
+
+def test_a_run_that_learned_is_not_said_to_vanish() -> None:
+    """Its gradients are small in the end, because its loss is."""
+    goal = objective(data="iris", network={"kind": "mlp", "hidden": [64]}, epochs=200)
+    outcome, seen = measure(goal, {"optimizer": "adam", "lr": 0.02})
+    assert outcome.reason is None
+    assert seen[-1][1]["grad_norm"] < seen[0][1]["grad_norm"]
+
+
+def test_epochs_shorter_than_the_distance_of_samples_are_sampled() -> None:
+    _, seen = measure(objective(), {"batch_size": 60})
+    assert SAMPLED > 2
+    assert all(values["grad_norm"] > 0 for _, values in seen)

@@ -1,0 +1,139 @@
+"""How a trial trains: its parameters merged with the objective's and the catalog's, and what the core makes of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from optim import catalog, plateau
+from optim.build import build_rule
+from optim.links import averages, clip
+from optim.plateau import PlateauState
+from optim.schedules import schedule
+from optim.transform import Rule, chain
+
+Values: TypeAlias = Mapping[str, Any]
+
+DEFAULT_EPOCHS = 20
+MAX_EPOCHS = 10_000
+
+# What an objective says beside options of the training.
+STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "device"})
+_CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
+_OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
+    option.name for info in catalog.SCHEDULES.values() for option in info.options
+)
+
+# option -> (the link that it governs, the value that leaves it out)
+_BEFORE: Mapping[str, Rule[Any]] = {
+    "clip_value": clip.by_value,
+    "clip_layer_norm": clip.by_layer,
+    "clip_norm": clip.by_norm,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train. `options` are all of the optimizer's, `common` all that every training has."""
+
+    optimizer: str
+    options: Mapping[str, Any]
+    schedule: str
+    schedule_options: Mapping[str, Any]
+    common: Mapping[str, Any]
+    epochs: int
+
+    def batch_size(self, examples: int) -> int:
+        """Return how many of `examples` one step takes."""
+        sizes = {"mini": min(int(self.common["batch_size"]), examples), "full": examples, "single": 1}
+        return sizes[self.common["batch_mode"]]
+
+    def rule(self) -> Rule[Any]:
+        """Return the optimizer's rule between the links that are wanted: clipping before it, averaging behind."""
+        links = [link for name, link in _BEFORE.items() if self.common[name] > 0]
+        links.append(build_rule(self.optimizer))
+        if self.common["ema"] > 0:
+            links.append(averages.ema)
+        if self.common["swa_start"] < 1:
+            links.append(averages.swa)
+        return links[0] if len(links) == 1 else chain(*links)
+
+    def hyper(self, steps: int) -> dict[str, Tensor]:
+        """Return the hyperparameters of `rule` for a training of `steps` steps in all, `lr` at its base."""
+        own = dict(self.options) | {name: self.common[name] for name in (*_BEFORE, "ema")}
+        own["swa_start"] = round(self.common["swa_start"] * steps)
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in own.items()}
+
+    def factor(self, steps: int) -> Callable[[Tensor], Tensor]:
+        """Return the factor on the base learning rate as a function of the step, of `steps` in all.
+
+        Raise ValueError for a warm-up that is not shorter than the training.
+        """
+        warmup = {name: self.common[name] for name in ("warmup", "warmup_steps", "warmup_shape")}
+        return schedule(self.schedule, total_steps=steps, **warmup, **self.schedule_options)
+
+    def plateau(self) -> PlateauState | tuple[()]:
+        """Return the state of a schedule that follows the validation loss, nothing where the schedule follows none."""
+        return plateau.init() if self.schedule == "plateau" else ()
+
+    def after_epoch(self, state: PlateauState | tuple[()], val_loss: float) -> PlateauState | tuple[()]:
+        """Return the state after an epoch that ended with this validation loss."""
+        if not isinstance(state, PlateauState):
+            return state
+        return plateau.update(state, val_loss, self.schedule_options)
+
+    def held(self, state: PlateauState | tuple[()]) -> Tensor | float:
+        """Return the factor on the rate that the state asks for."""
+        return state.factor if isinstance(state, PlateauState) else 1.0
+
+
+def plan_of(objective: Values, params: Values) -> Plan:
+    """Merge the trial's parameters over the objective's values over the catalog's defaults.
+
+    A parameter that the chosen optimizer and schedule lack is refused. In the objective an option of another
+    optimizer is let stand: it is meant for the trials that choose that one. Raise ValueError, naming what is valid.
+    """
+    fixed = {name: value for name, value in objective.items() if name not in STRUCTURE}
+    merged = {**fixed, **params}
+    optimizer = catalog.optimizer_info(merged.get("optimizer", catalog.DEFAULT_OPTIMIZER))
+    schedule_info = catalog.schedule_info(merged.get("schedule", catalog.DEFAULT_SCHEDULE))
+    own = _CHOICES | _names(optimizer) | _names(schedule_info)
+    unknown = sorted((set(fixed) - own - _OPTIONS) | (set(params) - own))
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: not of {optimizer.name} and {schedule_info.name}; valid: {', '.join(sorted(own))}"
+        )
+    return Plan(
+        optimizer=optimizer.name,
+        options=catalog.complete(optimizer, _of(merged, optimizer)),
+        schedule=schedule_info.name,
+        schedule_options=catalog.complete(schedule_info, _of(merged, schedule_info)),
+        common={name: _common(merged, name) for name in catalog.COMMON},
+        epochs=_epochs(objective),
+    )
+
+
+def _names(info: catalog.OptimizerInfo | catalog.ScheduleInfo) -> set[str]:
+    return {option.name for option in info.options}
+
+
+def _of(values: Values, info: catalog.OptimizerInfo | catalog.ScheduleInfo) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in _names(info)}
+
+
+def _common(values: Values, name: str) -> Any:  # noqa: ANN401 - a number, a switch or a choice
+    option = catalog.COMMON[name]
+    value = values.get(name, option.default)
+    wrong = option.check(value)
+    if wrong is not None:
+        raise ValueError(f"{name}: {wrong}")
+    return value
+
+
+def _epochs(objective: Values) -> int:
+    epochs = objective.get("epochs", DEFAULT_EPOCHS)
+    if type(epochs) is not int or not 1 <= epochs <= MAX_EPOCHS:
+        raise ValueError(f"objective.epochs must be a whole number in [1, {MAX_EPOCHS}], got {epochs!r}")
+    return epochs
