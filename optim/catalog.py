@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .entries import adam, classic, common, modern, schedules
-from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo
+from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo, by_name
 
 __all__ = [
     "COMMON",
@@ -22,6 +22,7 @@ __all__ = [
     "Option",
     "ScheduleInfo",
     "WarmupInfo",
+    "by_name",
     "complete",
     "faults",
     "optimizer_info",
@@ -62,7 +63,7 @@ def warmup_info(name: str) -> WarmupInfo:
 
 def faults(info: OptimizerInfo | ScheduleInfo, values: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return (option name, what is wrong) for each of `values` that `info` does not accept."""
-    known = {option.name: option for option in info.options}
+    known = by_name(info.options)
     found = []
     for name, value in values.items():
         message = known[name].check(value) if name in known else f"not an option of {info.name}; valid: {_names(known)}"

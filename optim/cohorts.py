@@ -41,6 +41,15 @@ class Cohort:
                 name: value[index] if isinstance(value, list) else value for name, value in self.fields.items()
             })  # fmt: skip
 
+    def store_counts(self, states: MutableMapping[Tensor, Any]) -> None:
+        """Hand each parameter what is of all of them, after a step that changed the rest in place."""
+        if self.fresh:
+            self.store(states)
+            return
+        counts = {name: value for name, value in self.fields.items() if not isinstance(value, list)}
+        for param in self.params if counts else ():
+            states[param].update(counts)
+
 
 def cohorts(rule: Rule[Any], params: Sequence[Tensor], states: MutableMapping[Tensor, Any]) -> list[Cohort]:
     """Split parameters into those that step together; the state of those that have none begins here."""
@@ -48,19 +57,31 @@ def cohorts(rule: Rule[Any], params: Sequence[Tensor], states: MutableMapping[Te
     kinds = dict(_fields(template))
     if not kinds:  # a rule without a state steps all together
         return [Cohort(list(params), {}, template)] if params else []
-    together: dict[tuple[int, ...], list[Tensor]] = {}
-    fresh = []
-    for param in params:
-        held = states.get(param)
-        if held:
-            key = tuple(id(held[name]) for name, value in kinds.items() if not isinstance(value, list))
-            together.setdefault(key, []).append(param)
-        else:
-            fresh.append(param)
-    found = [Cohort(members, _gathered(kinds, members, states), template) for members in together.values()]
+    held = [param for param in params if states.get(param)]
+    fresh = [param for param in params if not states.get(param)]
+    found = [Cohort(members, _gathered(kinds, members, states), template) for members in _met(rule, held, states)]
     if fresh:
         found.append(Cohort(fresh, dict(_fields(rule.init(fresh))), template, fresh=True))
     return found
+
+
+def _met(rule: Rule[Any], params: Sequence[Tensor], states: MutableMapping[Tensor, Any]) -> list[list[Tensor]]:
+    """Return the parameters by their counts: those of one tensor, and those whose tensors have come to be equal."""
+    names = list(_counts(rule))
+    together: dict[tuple[int, ...], list[Tensor]] = {}
+    for param in params:
+        together.setdefault(tuple(id(states[param][name]) for name in names), []).append(param)
+    if len(together) == 1:
+        return list(together.values())
+    equal: dict[tuple[str, ...], list[Tensor]] = {}
+    for members in together.values():
+        equal.setdefault(_written(states[members[0]][name] for name in names), []).extend(members)
+    return list(equal.values())
+
+
+def _written(counts: Iterable[Tensor]) -> tuple[str, ...]:
+    """Return the values as text, because values that are not numbers equal nothing."""
+    return tuple(str(value.tolist()) for value in counts)
 
 
 @cache
@@ -104,11 +125,10 @@ def share_counts(rule: Rule[Any], states: MutableMapping[Tensor, Any], groups: I
         for param in group["params"]:
             if held := states.get(param):
                 counts = {name: held[name] for name in names}
-                # As text, because values that are not numbers equal nothing.
-                key = tuple(str(value.tolist()) for value in counts.values())
-                held.update(seen.setdefault(key, counts))
+                held.update(seen.setdefault(_written(counts.values()), counts))
 
 
+@cache
 def _counts(rule: Rule[Any]) -> dict[str, Tensor]:
     """Return the tensors of a new state that are of all parameters, by name."""
     return {name: value for name, value in _fields(_template(rule)) if not isinstance(value, list)}

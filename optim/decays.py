@@ -92,7 +92,8 @@ def _one_cycle(k: Tensor, steps: Tensor, options: Options) -> Tensor:
     top = options["decay_rise"] * steps - 1
     rising = _towards(options["decay_start"], 1 - _half_wave(k / top))
     falling = _towards(options["decay_final"], _half_wave(((k - top) / (steps - 1 - top)).clamp(max=1)))
-    return torch.where(k < top, rising, falling)
+    # One step alone has neither a rise nor a fall.
+    return torch.where(steps > 1, torch.where(k < top, rising, falling), 1.0)
 
 
 def _wsd(k: Tensor, steps: Tensor, options: Options) -> Tensor:

@@ -79,7 +79,8 @@ def _adam(
     *,
     fused: Callable[..., None],
 ) -> None:
-    step = fields["step"].add_(1)
+    # A new count, not the old one changed: others that sit this step out may share that.
+    step = fields["step"] = fields["step"] + 1
     # On a GPU the kernel reads the count there, in the precision that torch keeps it in.
     counter = step if params[0].device.type == "cpu" else step.to(params[0].device, torch.float32)
     fused(

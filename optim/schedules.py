@@ -65,8 +65,8 @@ def schedule(
 
 def _total(total_steps: float | Tensor) -> Tensor:
     total = torch.as_tensor(total_steps, dtype=torch.float64)
-    if not bool((total >= 1).all()):
-        raise ValueError(f"total_steps must be at least 1, got {total_steps!r}")
+    if not bool(((total >= 1) & total.isfinite()).all()):
+        raise ValueError(f"total_steps must be a finite number of at least 1, got {total_steps!r}")
     return total
 
 

@@ -126,11 +126,9 @@ class RuleOptimizer(Optimizer):
             kernel = self._kernel
             if kernel is not None and kernel.takes(cohort.params, grads, cohort.fields, group):
                 kernel.step(cohort.params, grads, cohort.fields, group)
-                kept = not cohort.fresh  # what was there was changed in place
+                cohort.store_counts(self.state)
             else:
                 self._step_rule(cohort, grads, self._hyper(group))
-                kept = False
-            if not kept:
                 cohort.store(self.state)
 
     def _step_rule(self, cohort: Cohort, grads: list[Tensor], hyper: Hyper) -> None:

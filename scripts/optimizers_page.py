@@ -46,8 +46,8 @@ budget: {{trials: 60}}
 - Every option with a recommended range is searched, of the optimizers named and of those common to all, if the budget
   has at least the trials in the column "from trials". A small budget is spent on the learning rate.
 - Of several optimizers one is a choice in the space. An option that several have is searched over the smallest range
-  that holds all of theirs, in trials whose optimizer recommends it. Where two optimizers mean different things by one
-  name, their valid ranges differing, it is searched for the first of them.
+  that holds all of theirs, in trials whose optimizer recommends it. Optimizers whose rates or weight decays differ much
+  (SGD and Lion; L2 and decoupled decay) are better tuned in a study each.
 - What the objective fixes or the space gives itself is not added. `null` drops a recommendation.
 - Schedules are not part of it: name one, or search `schedule` beside the preset.
 - A grid needs points and has no presets, unless each range is overridden with `levels` or dropped.

@@ -17,6 +17,7 @@ from optim.catalog import (
     OptimizerInfo,
     Option,
     ScheduleInfo,
+    by_name,
 )
 from search.errors import Fault
 from search.objectives import Recipe
@@ -49,7 +50,7 @@ class _Offer:
 
 
 def _options(table: Mapping[str, OptimizerInfo] | Mapping[str, ScheduleInfo]) -> Mapping[str, Mapping[str, Option]]:
-    return {name: {option.name: option for option in info.options} for name, info in table.items()}
+    return {name: by_name(info.options) for name, info in table.items()}
 
 
 _FAMILIES: Mapping[str, tuple[Mapping[str, Mapping[str, Option]], str]] = {

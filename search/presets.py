@@ -6,7 +6,7 @@ hyperparameters the catalog knows. It brings
 - `optimizer`, a choice among those named, unless the objective fixes that one optimizer;
 - every option of theirs, and every common one, that has a recommended range and pays off within `budget.trials`. Of
   several optimizers it is the smallest range that holds all their ranges, under the condition that one that recommends
-  it is chosen. Options of one name but different valid ranges are different things: the first optimizer's is taken.
+  it is chosen.
 
 What the objective fixes and what the space gives itself is not added; `name: null` leaves a recommendation out. The
 definition that is stored has the parameters in place of the preset, so later catalogs do not change the study.

@@ -23,8 +23,10 @@ from training.networks.base import Network
 from training.plan import Plan
 from training.state import Snapshot, State, fits, restore, snapshot
 
-# A run whose training loss stays over this multiple of the loss before training has diverged.
+# A run whose training loss goes over this multiple of the loss before training and finds no way back has diverged.
 EXPLOSION = 10.0
+# A loss before training that is smaller than this counts as this.
+LEAST_LOSS = 0.01
 # One whose training loss is over this share of it has hardly learned.
 UNLEARNED = 0.5
 # So many examples are evaluated at a time.
@@ -189,11 +191,11 @@ def _check_loss(state: State, value: float, *, batch_size: int) -> None:
     """Raise Diverged for a loss that is no number, or when the smoothed loss has run away."""
     where = f"epoch {state.epoch + 1}, step {state.batches + 1}"
     _check(math.isfinite(value), f"{where}: the training loss is {value}")
-    limit = EXPLOSION * state.initial
+    limit = EXPLOSION * max(state.initial, LEAST_LOSS)
     _check(
         not state.gauges.explodes(value, limit=limit, batch_size=batch_size),
-        f"{where}: the training loss, {state.gauges.smoothed:.4g} on average, has left {limit:.4g} behind, "
-        f"{EXPLOSION:g} times the loss before training",
+        f"{where}: the training loss, {state.gauges.smoothed:.4g} on average, went over {limit:.4g}, "
+        f"{EXPLOSION:g} times the loss before training, and did not come back",
     )
 
 
@@ -207,17 +209,12 @@ def _heed(watch: Watch, state: State, plan: Plan) -> bool:
 
 
 def _measure(course: _Course, state: State) -> dict[str, float]:
-    """Return the values of the epoch just trained. Raise Diverged if they exploded or are not finite."""
-    epoch, limit = state.epoch + 1, EXPLOSION * state.initial
+    """Return the values of the epoch just trained. Raise Diverged if they are not finite."""
     train_loss = state.total / len(course.data.train)
-    _check(
-        train_loss <= limit,
-        f"epoch {epoch}: train_loss {train_loss:.4g} is over {limit:.4g}, {EXPLOSION:g} times the loss before training",
-    )
     with torch.no_grad():
         params = course.rule.evaluated(state.params, state.rule, course.hyper)
     means = _means(course, params, course.data.val.blocks(BLOCK))
-    _check(math.isfinite(means["loss"]), f"epoch {epoch}: val_loss is {means['loss']}")
+    _check(math.isfinite(means["loss"]), f"epoch {state.epoch + 1}: val_loss is {means['loss']}")
     validated = {f"val_{name}": value for name, value in means.items()}
     return {"train_loss": train_loss, **validated, **state.gauges.values()}
 

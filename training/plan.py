@@ -26,7 +26,7 @@ _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for opt
     option.name for info in catalog.SCHEDULES.values() for option in info.options
 )
 
-# option -> (the link that it governs, the value that leaves it out)
+# The links that stand before the rule, by the option that governs each; 0 leaves it out.
 _BEFORE: Mapping[str, Rule[Any]] = {
     "clip_value": clip.by_value,
     "clip_layer_norm": clip.by_layer,

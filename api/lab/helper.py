@@ -8,7 +8,8 @@ import base64
 import contextlib
 import json
 import os
-import select
+import secrets
+import selectors
 import signal
 import subprocess
 import sys
@@ -26,12 +27,20 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 _CHUNK = 1 << 20
+# Far more bytes than any answer has.
+_LONGEST = 1 << 26
+# What is quoted of a line in a message.
+_SHOWN = 80
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class HelperDied(Exception):
-    """The process ended, or could not be spoken to."""
+    """The process ended, could not be spoken to, or said something that is not the answer to its question."""
+
+
+class AnswerFailed(RuntimeError):
+    """The process says that answering raised; it is in order otherwise."""
 
 
 class Helper:
@@ -49,7 +58,8 @@ class Helper:
             start_new_session=True,
         )
         try:
-            self._read(READY_SECONDS, late=f"the lab's process was not ready within {READY_SECONDS:.0f} s; try again")
+            late = f"the lab's process was not ready within {READY_SECONDS:.0f} s; try again"
+            _require_ready(self._read(READY_SECONDS, late=late))
         except BaseException:
             self.kill()
             raise
@@ -60,17 +70,21 @@ class Helper:
         return self._process.pid
 
     def ask(self, question: Mapping[str, object], seconds: float) -> bytes:
-        """Return the answer. Raise HelperDied, LabBusy after `seconds` without one, RuntimeError for a fault in it."""
+        """Return the answer. Raise AnswerFailed if there is none; after any other error the process is of no more use.
+
+        Those are HelperDied, and LabBusy after `seconds` without an answer.
+        """
+        number = secrets.token_hex(8)
         try:
-            _piped(self._process.stdin).write(json.dumps(question).encode() + b"\n")
+            _piped(self._process.stdin).write(json.dumps({"id": number, "question": question}).encode() + b"\n")
             _piped(self._process.stdin).flush()
         except OSError as error:
             raise HelperDied(str(error)) from error
         late = f"the lab gave no answer within {seconds:.0f} s; ask for fewer optimizers or steps"
-        message = self._read(seconds, late=late)
-        if "error" in message:
-            raise RuntimeError(f"the lab could not answer {question}: {message['error']}")
-        return base64.b64decode(message["body"])
+        body, fault = _answer(self._read(seconds, late=late), number)
+        if fault is not None:
+            raise AnswerFailed(f"the lab could not answer {question}: {fault}")
+        return body
 
     def kill(self) -> None:
         """End the process and all it started, at once."""
@@ -81,20 +95,29 @@ class Helper:
             with contextlib.suppress(OSError):  # what is still buffered has no reader
                 _piped(pipe).close()
 
-    def _read(self, seconds: float, *, late: str) -> dict[str, Any]:
+    def _read(self, seconds: float, *, late: str) -> bytes:
+        """Return the next line."""
         deadline = time.monotonic() + seconds
         descriptor = _piped(self._process.stdout).fileno()
-        parts = [self._buffer]
-        while b"\n" not in parts[-1]:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise LabBusy(late)
-            data = os.read(descriptor, _CHUNK)
-            if not data:
-                raise HelperDied(f"the lab's process ended with status {self._process.poll()}")
-            parts.append(data)
+        parts, left = [self._buffer], _LONGEST
+        # Not `select`, which takes descriptors below 1024 alone, and not epoll, which needs one of its own.
+        with selectors.PollSelector() as readable:
+            readable.register(descriptor, selectors.EVENT_READ)
+            while b"\n" not in parts[-1]:
+                if not readable.select(max(0.0, deadline - time.monotonic())):
+                    raise LabBusy(late)
+                parts.append(self._received(descriptor))
+                left -= len(parts[-1])
+                if left < 0:
+                    raise HelperDied(f"the lab's process said more than {_LONGEST} bytes without an end of line")
         line, _, self._buffer = b"".join(parts).partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        return line
+
+    def _received(self, descriptor: int) -> bytes:
+        data = os.read(descriptor, _CHUNK)
+        if not data:
+            raise HelperDied(f"the lab's process ended with status {self._process.poll()}")
+        return data
 
 
 class Keeper:
@@ -121,7 +144,7 @@ class Keeper:
             )
         if self._helper is not None:
             # A warm one may have ended meanwhile, being idle. A question changes nothing, so it is simply put again.
-            with contextlib.suppress(HelperDied):
+            with contextlib.suppress(HelperDied, OSError):
                 return self._put(question)
         try:
             self._helper = Helper(self._command)
@@ -134,7 +157,10 @@ class Keeper:
             raise HelperDied("no process")
         try:
             return self._helper.ask(question, self._answer_seconds)
-        except (HelperDied, LabBusy):
+        except AnswerFailed:
+            raise
+        except BaseException:
+            # What it says from now on may be the answer to this question.
             self.close()
             raise
 
@@ -149,6 +175,39 @@ def environment(source: Mapping[str, str]) -> dict[str, str]:
     """Give the helper what it needs of our environment and nothing secret: neither database nor broker nor keys."""
     kept = {name: source[name] for name in _KEPT if name in source}
     return {**_THREADS, **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def _require_ready(line: bytes) -> None:
+    if _message(line).get("ready") is not True:
+        raise _unexpected(line)
+
+
+def _answer(line: bytes, number: str) -> tuple[bytes, str | None]:
+    """Return the body and what went wrong of the answer to question `number`. Raise HelperDied if it is not that."""
+    match _message(line):
+        case {"id": str(known), "body": str(body), **rest} if known == number and not rest:
+            try:
+                return base64.b64decode(body, validate=True), None
+            except ValueError as error:
+                raise _unexpected(line) from error
+        case {"id": str(known), "error": str(fault), **rest} if known == number and not rest:
+            return b"", fault
+    raise _unexpected(line)
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _unexpected(line) from error
+    if not isinstance(message, dict):
+        raise _unexpected(line)
+    return message
+
+
+def _unexpected(line: bytes) -> HelperDied:
+    shown = line[:_SHOWN].decode(errors="backslashreplace")
+    return HelperDied(f"the lab's process said what was not expected of it: {shown!r}")
 
 
 def _piped(pipe: IO[bytes] | None) -> IO[bytes]:

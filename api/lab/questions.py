@@ -1,8 +1,10 @@
 """What may be asked of the lab: requests checked against the catalog and the surfaces, as questions for its process.
 
-Every fault is named at once, by the query parameter and what to do about it.
+Every fault is named at once, by the query parameter and what to do about it. What the routes under /v1/lab bound in
+OpenAPI is bounded here again: the page at /lab reads its form itself, and no other check stands between it and the lab.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,13 +105,16 @@ def _settings(names: Sequence[str], texts: Sequence[str]) -> tuple[dict[str, dic
     """Read each `optimizer.option:value`; values are checked later."""
     settings: dict[str, dict[str, Setting]] = {name: {} for name in names}
     wrong = []
-    for text in texts:
+    if len(texts) > MOST_OPTIONS:
+        wrong.append(Fault("query.option", f"give at most {MOST_OPTIONS}, got {len(texts)}"))
+    for text in texts[:MOST_OPTIONS]:
         place, colon, value = text.partition(":")
         name, dot, option = place.partition(".")
         if not (colon and dot):
             wrong.append(Fault("query.option", f"write it as optimizer.option:value, got {text[:_SHOWN]!r}"))
         elif name not in settings:
-            wrong.append(Fault("query.option", f"{name[:_SHOWN]!r} is not among the chosen: {', '.join(names)}"))
+            chosen = ", ".join(known[:_SHOWN] for known in names[:MOST_OPTIMIZERS])
+            wrong.append(Fault("query.option", f"{name[:_SHOWN]!r} is not among the chosen: {chosen}"))
         else:
             settings[name][option] = _value(value)
     return settings, wrong
@@ -119,12 +124,13 @@ def _value(text: str) -> Setting:
     """Read true, false, a whole number or a number; what is none stays text, for the catalog to refuse."""
     if text in {"true", "false"}:
         return text == "true"
-    for kind in (int, float):
-        try:
+    # No range has whole numbers too long to quote; read as floats they are refused in a few characters.
+    kinds: Sequence[type[int | float]] = (int, float) if len(text) <= _SHOWN else (float,)
+    for kind in kinds:
+        with contextlib.suppress(ValueError):
             number = kind(text)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else text
+            if isinstance(number, int) or math.isfinite(number):
+                return number
     return text[:_SHOWN]
 
 

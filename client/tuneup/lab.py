@@ -48,20 +48,28 @@ def surface(
     steps: Steps = None,
     option: Options = None,
     figure: Annotated[
-        Figure, typer.Option(help="The picture: paths over contours, or value against step.")
-    ] = Figure.contours,
+        Figure | None,
+        typer.Option(
+            help="The picture that --output writes: paths over contours, or value against step.",
+            show_default="contours",
+        ),
+    ] = None,
     output: Output = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """Run optimizers on a surface: print the steps each takes, or write a picture."""
-    query = _given({"surface": [name], "optimizer": optimizer, "lr": [lr], "steps": [steps], "option": option})
+    if figure is not None and output is None:
+        raise typer.BadParameter("--figure chooses the picture that --output writes: give --output, or leave it out")
+    _refuse_two_results(output, as_json=as_json)
+    chosen = {"surface": [name], "optimizer": optimizer, "lr": [lr], "steps": [steps], "option": option}
+    query = _given({**chosen, "figure": [figure]})
     with Client(url, api_key=api_key) as client:
         if output is None:
             _show(client.lab("surface", query), RUN_COLUMNS, _run_rows, as_json=as_json)
         else:
-            _draw(client, "surface", query | {"figure": [figure.value]}, output)
+            _draw(client, "surface", query, output)
 
 
 @app.command("moving-average")
@@ -75,12 +83,18 @@ def moving_average(
     api_key: Key = None,
 ) -> None:
     """Average a noisy signal: print where each average begins and ends, or write a picture."""
+    _refuse_two_results(output, as_json=as_json)
     query = _given({"beta": beta, "correction": [str(correction).lower()]})
     with Client(url, api_key=api_key) as client:
         if output is None:
             _show(client.lab("moving-average", query), CURVE_COLUMNS, _curve_rows, as_json=as_json)
         else:
             _draw(client, "moving-average", query, output)
+
+
+def _refuse_two_results(output: Path | None, *, as_json: bool) -> None:
+    if as_json and output is not None:
+        raise typer.BadParameter("--json prints the answer and --output writes a picture of it: give one of the two")
 
 
 def _given(query: Mapping[str, Sequence[Any] | None]) -> dict[str, list[str]]:

@@ -68,7 +68,7 @@ OPTIMIZERS = (
         name="prodigy",
         title="Prodigy",
         options=(
-            rate(1.0, search=(0.3, 3.0)),
+            rate(1.0, search=None),
             Option(
                 "d_coef", "float", 1.0, 0.0, 1e6,
                 low_open=True, search_low=0.1, search_high=10.0, scale="log",

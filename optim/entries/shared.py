@@ -13,8 +13,8 @@ from ..records import Option
 FEW, SOME, MANY = 10, 25, 100
 
 
-def rate(default: float, *, search: tuple[float, float]) -> Option:
-    low, high = search
+def rate(default: float, *, search: tuple[float, float] | None) -> Option:
+    low, high = search or (None, None)
     return Option(
         "lr", "float", default, 0.0, 1e6,
         low_open=True, search_low=low, search_high=high, scale="log", title="Learning rate",

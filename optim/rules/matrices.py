@@ -13,8 +13,8 @@ from ..transform import Tensors, within
 
 
 def is_matrix(members: int, tensor: Tensor) -> bool:
-    """Say whether `tensor` has two axes or more behind its `members` member axes (`lr.ndim`: 0 or 1)."""
-    return len(within(members, tensor)) >= 2
+    """Say whether `tensor` has elements, and two axes or more behind its `members` member axes (`lr.ndim`: 0 or 1)."""
+    return len(within(members, tensor)) >= 2 and tensor.numel() > 0
 
 
 def as_matrix(members: int, tensor: Tensor) -> Tensor:

@@ -41,12 +41,12 @@ class MuonState(NamedTuple):
 def _init(params: Tensors) -> MuonState:
     matrices = [torch.zeros_like(param) if is_matrix(0, param) else param.new_zeros(0) for param in params]
     others = [param.new_zeros(0) if is_matrix(0, param) else torch.zeros_like(param) for param in params]
-    return MuonState(count(), matrices, others, others)
+    return MuonState(count(), matrices, others, [other.clone() for other in others])
 
 
 def _update(grads: Tensors, state: MuonState, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], MuonState]:
     matrices = [place for place, param in enumerate(params) if is_matrix(hyper["lr"].ndim, param)]
-    others = [place for place in range(len(params)) if place not in matrices]
+    others = sorted(set(range(len(params))) - set(matrices))
     velocity = [_mean(state.velocity[place], grads[place], hyper) for place in matrices]
     steps, _ = decoupled.update(
         [_step(mean, grads[place], hyper) for mean, place in zip(velocity, matrices, strict=True)],

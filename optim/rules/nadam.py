@@ -31,7 +31,8 @@ class NadamState(NamedTuple):
 
 
 def init(params: Tensors) -> NadamState:
-    return NadamState(count(), torch.ones_like(count()), zeros(params), zeros(params))
+    # torch keeps the product in the default dtype, and so do we: in float32 its rounding shows in the tenth digit.
+    return NadamState(count(), torch.ones(()), zeros(params), zeros(params))
 
 
 def update(
@@ -43,7 +44,8 @@ def update(
     """Take a step without weight decay."""
     step = state.step + 1
     now, ahead = _momentum(step, hyper), _momentum(step + 1, hyper)
-    product = state.product * now
+    stored = state.product * now.to(state.product.dtype)
+    product = stored.double()
     mean = [blend(past, grad, hyper["beta1"]) for grad, past in zip(grads, state.mean, strict=True)]
     square = [blend(past, grad * grad, hyper["beta2"]) for grad, past in zip(grads, state.square, strict=True)]
     fresh, past = (1 - now) / (1 - product), ahead / (1 - product * ahead)
@@ -56,7 +58,7 @@ def update(
         )
         for grad, first, second in zip(grads, mean, square, strict=True)
     ]
-    return updates, NadamState(step, product, mean, square)
+    return updates, NadamState(step, stored, mean, square)
 
 
 def _momentum(step: Tensor, hyper: Hyper) -> Tensor:

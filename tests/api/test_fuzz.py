@@ -14,6 +14,7 @@ from schemathesis import Case, Config
 from schemathesis.schemas import BaseSchema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from optim.catalog import OPTIMIZERS
 from search.examples import EXAMPLE_STUDIES
 from tests.api.stage import DOCUMENT, KEY, Stage, opened, problem
 
@@ -103,6 +104,37 @@ NASTY: list[Any] = [
     {"type": "float"}, {"type": "int", "low": 1, "high": 2}, {"type": "categorical", "choices": [1, "1", True, None]},
     {"type": "float", "low": 0, "high": 1, "step": 5e-324}, {"optimizer": ["sgd"]}, {"lr": [0.1]},
 ]  # fmt: skip
+
+
+# Values of an option as they may stand in an address.
+TEXTS = [
+    "", " ", ":", ".", "true", "True", "0", "1", "-1", "0.5", "1_0", "0x1", "\u0661", "nan", "-inf", "1e400", "5e-324",
+    "1" * 80, "1" * 81, "1" * 400, "-" + "1" * 400, "9" * 4300, "9" * 5000, "0." + "0" * 400 + "1", "0" * 400, "a" * 5000,
+    "\0", "\u202e", "e\u0301", "'" * 400, "\0" * 400,
+]  # fmt: skip
+
+
+@st.composite
+def lab_options(draw: st.DrawFn) -> str:
+    """Draw an option of an optimizer with a value, mostly of one that is there."""
+    info = draw(st.sampled_from([OPTIMIZERS["adam"], OPTIMIZERS["sgd"]]))
+    name = draw(st.sampled_from([info.name] * 8 + TEXTS))
+    option = draw(st.sampled_from([option.name for option in info.options] * 8 + TEXTS))
+    return f"{name}.{option}:{draw(st.sampled_from(TEXTS))}"
+
+
+@hypothesis.settings(max_examples=4 * FEW, derandomize=True, deadline=None)
+@hypothesis.given(options=st.lists(lab_options(), max_size=3))
+def test_options_in_the_lab(stage: Stage, options: list[str]) -> None:
+    """They are taken or refused, the same by the page, and quoted in part."""
+    query = {"optimizer": ["sgd", "adam"], "steps": "1", "option": options}
+    reply = stage.client.get("/v1/lab/surface", params=query, headers=HEADERS)
+    if reply.status_code != 200:
+        assert reply.status_code == 422, reply.text
+        assert all(len(fault["message"]) < 1000 for fault in problem(reply)["errors"])
+    shown = stage.client.get("/lab", params=query, headers=HEADERS)
+    if not any(letter.isspace() for letter in "".join(options)):
+        assert shown.status_code == reply.status_code, options
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -80,7 +80,21 @@ def test_pictures_are_whole_and_safe(shared: Stage, address: str) -> None:
         ("option=adam.beta1:1", "query.option", "adam.beta1: must be in [0, 1), got 1"),
         ("option=adam.beta1:nan", "query.option", "adam.beta1: must be a number in [0, 1), got 'nan'"),
         ("option=adam.beta1:true", "query.option", "adam.beta1: must be a number in [0, 1), got True"),
+        ("option=adam.beta1:" + "1" * 80, "query.option", "adam.beta1: must be in [0, 1), got 1111"),
+        ("option=adam.beta1:" + "1" * 81, "query.option", "adam.beta1: must be in [0, 1), got 1.1"),
+        ("option=adam.beta1:" + "1" * 400, "query.option", "adam.beta1: must be a number in [0, 1), got '111"),
+        ("option=adam.beta1:-" + "1" * 400, "query.option", "adam.beta1: must be a number in [0, 1), got '-11"),
+        ("option=adam.bias_correction:" + "1" * 400, "query.option", "must be true or false, got '111"),
+        ("option=adam.lr:" + "9" * 4300, "query.option", "adam.lr: must be a number in (0, 1e+06], got '999"),
         ("option=adam.lr:" + "9" * 5000, "query.option", "adam.lr: must be a number in (0, 1e+06], got '999"),
+        ("option=adam.lr:" + "x" * 5000, "query.option", "adam.lr: must be a number in (0, 1e+06], got 'xxx"),
+        ("option=adam." + "x" * 5000 + ":1", "query.option", "x: not an option of adam; valid: lr, beta1"),
+        ("option=" + "x" * 5000 + ".lr:1", "query.option", "x' is not among the chosen: sgd, momentum"),
+        ("option=" + "x" * 5000, "query.option", "write it as optimizer.option:value, got 'xxx"),
+        ("surface=" + "x" * 5000, "query.surface", "unknown surface 'xxx"),
+        ("optimizer=" + "x" * 5000, "query.optimizer", "unknown optimizer 'xxx"),
+        ("steps=" + "9" * 400, "query.steps", "must be less than or equal to 5000"),
+        ("steps=" + "9" * 5000, "query.steps", "exceeded maximum size"),
         ("zzz=1", "query.zzz", "no such parameter; valid are surface, optimizer, lr, steps, option, format, figure"),
     ],
 )  # fmt: skip
@@ -88,6 +102,20 @@ def test_what_a_surface_cannot_be_asked_is_refused(shared: Stage, query: str, pa
     found = faults(shared.client.get(f"/v1/lab/surface?{query}"))
     assert list(found) == [path]
     assert message in found[path]
+    assert len(found[path]) < 500, "what was sent is quoted in part"
+
+
+def test_names_that_are_not_known_are_cut_where_they_are_listed(shared: Stage) -> None:
+    names = "&".join(f"optimizer={letter * 5000}" for letter in "abcdefgh")
+    found = faults(shared.client.get(f"/v1/lab/surface?{names}&option=adam.lr:1"))
+    assert "'adam' is not among the chosen: aaa" in found["query.option"]
+    assert len(found["query.option"]) < 1000
+
+
+def test_a_long_number_in_its_range_is_read(shared: Stage) -> None:
+    value = "0." + "1" * 400
+    told = shared.get("/lab/surface", optimizer="adam", lr=0.1, steps=1, option=f"adam.beta1:{value}")
+    assert told["runs"][0]["options"]["beta1"] == pytest.approx(1 / 9, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +174,14 @@ def test_the_page_shows_the_table_and_the_pictures(shared: Stage) -> None:
         ("surface=<script>", "unknown surface &#39;&lt;script&gt;&#39;"),
         ("option=adam.beta1:2 x", "option: write it as optimizer.option:value"),
         ("lr=-1", "lr: must be in (0, 1e+06], got -1.0"),
+        ("lr=" + "9" * 400, "lr: must be in (0, 1e+06], got inf"),
+        ("steps=0", "steps: must be a whole number in [1, 5000], got 0"),
+        ("steps=" + "9" * 400, "steps: must be a whole number in [1, 5000], got " + "9" * 80 + "<"),
+        ("steps=" + "9" * 5000, "steps: must be a whole number, got &#39;" + "9" * 40 + "&#39;<"),
+        ("option=adam.beta1:" + "1" * 400, "option: adam.beta1: must be a number in [0, 1), got &#39;111"),
+        ("option=" + "adam.beta1:0.5+" * 65, "option: give at most 64, got 65"),
+        ("&".join(f"beta=0.{index}" for index in range(8)), "beta: give 1 to 7 different values, got 8"),
+        ("&".join(f"optimizer=o{index}" for index in range(9)), "optimizer: choose 1 to 8 different ones, got 9"),
     ],
 )
 def test_the_page_says_what_is_wrong_and_keeps_the_form(shared: Stage, query: str, message: str) -> None:

@@ -2,33 +2,65 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
+from api.lab import helper as helper_module
 from api.lab import laboratory
 from api.lab.errors import LabBusy, LabUnavailable
-from api.lab.helper import Helper, Keeper, environment
+from api.lab.helper import AnswerFailed, Helper, Keeper, environment
 from api.lab.laboratory import Laboratory
 from tests.support.sources import ROOT
 
 QUESTION: dict[str, object] = {"ask": "moving-average", "betas": [0.9], "correction": True, "format": "json"}
-READY = "import sys, json, base64, time, os\nprint(json.dumps({'ready': True}), flush=True)\n"
+START = (
+    "import sys, json, base64, time, os\n"
+    "def say(text): print(text, flush=True)\n"
+    "def answer(number, body='eA=='): say(json.dumps({'id': number, 'body': body}))\n"
+    "def heard(): return json.loads(sys.stdin.readline())['id']\n"
+)
+READY = START + "say(json.dumps({'ready': True}))\n"
 # Answers every question with the environment it was started in, and the question.
 ECHO = READY + (
     "for line in sys.stdin:\n"
-    "    said = json.dumps({'pid': os.getpid(), 'env': dict(os.environ), 'asked': json.loads(line)}).encode()\n"
-    "    print(json.dumps({'body': base64.b64encode(said).decode()}), flush=True)\n"
+    "    asked = json.loads(line)\n"
+    "    said = json.dumps({'pid': os.getpid(), 'env': dict(os.environ), 'asked': asked['question']}).encode()\n"
+    "    answer(asked['id'], base64.b64encode(said).decode())\n"
 )
-ONCE = READY + "sys.stdin.readline(); print(json.dumps({'body': ''}), flush=True); sys.exit(3)"
+ONCE = READY + "answer(heard(), ''); sys.exit(3)"
 NEVER = READY + "time.sleep(600)"
-FAULTY = READY + "sys.stdin.readline(); print(json.dumps({'error': 'ValueError: x'}), flush=True); time.sleep(600)"
+FAULTY = READY + "while True: say(json.dumps({'id': heard(), 'error': f'ValueError: x in {os.getpid()}'}))"
+NOT_READY = ("[1]", "1", "{}", '{"ready": false}', '{"ready": 1}', '{"body": ""}', "garbage", "", "\xff", "[" * 100_000)
+# What is said in place of an answer, as an expression of the question's id.
+NO_ANSWER = {
+    "garbage": "'garbage'",
+    "nothing": "''",
+    "no text": "chr(0)",
+    "a list": "'[1]'",
+    "deep": "'[' * 100_000",
+    "a long number": "'9' * 5000",
+    "ready again": "json.dumps({'ready': True})",
+    "no id": "json.dumps({'body': 'eA=='})",
+    "another id": "json.dumps({'id': 'x' + number, 'body': 'eA=='})",
+    "an error without id": "json.dumps({'error': 'x'})",
+    "an error of another": "json.dumps({'id': None, 'error': 'x'})",
+    "an id alone": "json.dumps({'id': number})",
+    "both": "json.dumps({'id': number, 'body': 'eA==', 'error': 'x'})",
+    "no text as body": "json.dumps({'id': number, 'body': [1]})",
+    "no text as error": "json.dumps({'id': number, 'error': None})",
+    "no base64": "json.dumps({'id': number, 'body': '*'})",
+    "not ASCII": "json.dumps({'id': number, 'body': chr(233)})",
+    "half of base64": "json.dumps({'id': number, 'body': 'eA='})",
+}
 
 
 def keeper_of(script: str, *, seconds: float = 60.0) -> Keeper:
@@ -108,9 +140,90 @@ def test_one_that_does_not_start_is_said(capfd: pytest.CaptureFixture[str]) -> N
 
 def test_a_fault_in_an_answer_is_ours() -> None:
     made = keeper_of(FAULTY)
-    with pytest.raises(RuntimeError, match=r"could not answer .*: ValueError: x"):
-        made.ask({"ask": "y"})
+    for _ in range(2):
+        with pytest.raises(AnswerFailed, match=r"could not answer .*'y'.*: ValueError: x in \d+") as caught:
+            made.ask({"ask": "y"})
+        assert str(caught.value).endswith(f" {made.pid}"), "the same process, which is in order"
     made.close()
+
+
+@pytest.mark.parametrize("line", NOT_READY, ids=[line[:20] for line in NOT_READY])
+def test_one_that_says_something_else_than_ready_is_not_used(line: str) -> None:
+    made = keeper_of(START + f"say({line!r})\nwhile True: answer(heard())")
+    with pytest.raises(LabUnavailable, match="process said what was not expected of it: '") as caught:
+        made.ask({})
+    assert len(str(caught.value)) < 300
+    assert made.pid is None
+
+
+@pytest.mark.parametrize("said", NO_ANSWER.values(), ids=NO_ANSWER)
+def test_one_that_gives_no_answer_is_not_used_again(said: str) -> None:
+    made = keeper_of(READY + f"while True:\n    number = heard()\n    say({said})")
+    with pytest.raises(LabUnavailable, match="process said what was not expected of it: '") as caught:
+        made.ask({})
+    assert len(str(caught.value)) < 300
+    assert made.pid is None
+
+
+@pytest.mark.parametrize(
+    "second", ["say('stray'); number = heard()", "answer('x'); number = heard()", "number = heard(); say('stray')"]
+)
+def test_a_stray_line_costs_a_process_and_shifts_no_answer(second: str) -> None:
+    made = keeper_of(READY + f"answer(heard())\n{second}\nanswer(number, 'eQ==')\ntime.sleep(600)")
+    assert made.ask({}) == b"x"
+    first = made.pid
+    assert made.ask({}) == b"x", "asked again of another process"
+    assert first is not None
+    assert gone(first)
+    assert made.pid not in {None, first}
+    made.close()
+
+
+def test_one_that_talks_without_end_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper_module, "_LONGEST", 1 << 20)
+    made = keeper_of(READY + "heard()\nwhile True: print('x' * 65536, end='', flush=True)")
+    with pytest.raises(LabUnavailable, match="more than 1048576 bytes without an end of line"):
+        made.ask({})
+    assert made.pid is None
+
+
+def test_any_other_error_ends_the_process(echo: Keeper) -> None:
+    echo.ask({})
+    first = echo.pid
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        echo.ask({"no JSON": object()})
+    assert echo.pid is None
+    assert first is not None
+    assert gone(first)
+    assert json.loads(echo.ask({"n": 1}))["asked"] == {"n": 1}
+
+
+@contextmanager
+def many_descriptors(count: int) -> Iterator[None]:
+    """Hold so many open; skip the test where that is not allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * count
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{wanted} descriptors are needed, {hard} are allowed")
+    with ExitStack() as stack:
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(count):
+            stack.enter_context(Path(os.devnull).open("rb"))
+        yield
+
+
+def test_many_open_descriptors_do_not_matter(echo: Keeper) -> None:
+    with many_descriptors(1100):
+        assert json.loads(echo.ask({"n": 1}))["asked"] == {"n": 1}
+        assert min(echo_pipes(echo)) > 1024
+
+
+def echo_pipes(keeper: Keeper) -> list[int]:
+    assert keeper._helper is not None
+    pipes = keeper._helper._process.stdin, keeper._helper._process.stdout
+    return [pipe.fileno() for pipe in pipes if pipe is not None]
 
 
 def test_it_ends_with_us_even_when_we_are_killed() -> None:

@@ -78,7 +78,9 @@ def test_json_is_the_answer_itself(service: FakeService, words: tuple[str, ...],
 @pytest.mark.parametrize(
     ("words", "name", "query"),
     [
-        (("surface", "beale"), "a.svg", [("surface", "beale"), ("figure", "contours"), ("format", "svg")]),
+        (("surface", "beale"), "a.svg", [("surface", "beale"), ("format", "svg")]),
+        (("surface", "beale", "--figure", "contours"), "a.svg",
+         [("surface", "beale"), ("figure", "contours"), ("format", "svg")]),
         (("surface", "beale", "--figure", "evolution"), "a.PNG",
          [("surface", "beale"), ("figure", "evolution"), ("format", "png")]),
         (("moving-average",), "a.png", [("correction", "true"), ("format", "png")]),
@@ -104,6 +106,26 @@ def test_a_file_of_another_kind_is_refused_before_anything_is_asked(service: Fak
         assert result.exit_code == code
         assert words in " ".join(result.stderr.replace("│", " ").split())
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("surface", "beale", "--json", "--output", "a.svg"), "--json prints the answer and --output writes a picture"),
+        (("moving-average", "--json", "--output", "a.svg"), "--json prints the answer and --output writes a picture"),
+        (("surface", "beale", "--figure", "contours"), "--figure chooses the picture that --output writes"),
+        (("surface", "beale", "--figure", "evolution", "--json"), "--figure chooses the picture that --output writes"),
+    ],
+)
+def test_options_that_contradict_each_other_are_bad_usage(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = tuneup(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert service.requests == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_service_refuses_is_shown(service: FakeService, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What each rule is compared with: torch's optimizer of that name, or an obvious one, under several sets of options.
 
-Everything runs in float64, torch's own counters included, which take the default dtype.
+Everything runs in float64, but for the counters of torch's that take the default dtype.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,12 +19,10 @@ STEPS = 300
 
 
 @pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    before, threads = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # others would only wait for each other over tensors this small
     yield
-    torch.set_default_dtype(before)
     torch.set_num_threads(threads)
 
 

@@ -276,8 +276,9 @@ def test_computes_on_the_device_of_the_step(name: str) -> None:
         ({"name": "wsd", "decay_shape": ["sqrt", "square"]}, "must be one of linear, sqrt, cosine, got 'square'"),
         ({"name": "wsd", "decay_shape": torch.tensor([0, 3])}, "must be one of linear, sqrt, cosine, got 3"),
         ({"name": "plateau", "decay_gamma": 1.0}, r"plateau: decay_gamma: must be in \(0, 1\), got 1.0"),
-        ({"name": "cosine", "total_steps": 0}, "total_steps must be at least 1, got 0"),
-        ({"name": "cosine", "total_steps": math.nan}, "total_steps must be at least 1, got nan"),
+        ({"name": "cosine", "total_steps": float("inf")}, "total_steps must be a finite number of at least 1, got inf"),
+        ({"name": "cosine", "total_steps": 0}, "total_steps must be a finite number of at least 1, got 0"),
+        ({"name": "cosine", "total_steps": math.nan}, "total_steps must be a finite number of at least 1, got nan"),
         (
             {"name": "cosine", "total_steps": torch.ones(3), "decay_final": torch.ones(4)},
             r"shapes that broadcast, got total_steps \(3,\), decay_final \(4,\)",
@@ -288,3 +289,8 @@ def test_refuses(arguments: dict[str, Any], message: str) -> None:
     given = {"total_steps": 10, **arguments}
     with pytest.raises(ValueError, match=message):
         schedule(**given)
+
+
+def test_one_cycle_of_a_single_step_is_its_top() -> None:
+    assert schedule("one_cycle", total_steps=1)(torch.tensor(0)).item() == 1.0
+    assert schedule("one_cycle", total_steps=10, warmup_steps=9)(torch.tensor(9)).item() == 1.0

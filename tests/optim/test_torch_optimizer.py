@@ -291,3 +291,15 @@ def test_evaluation_gives_back_what_it_took(name: str) -> None:
         raise KeyError
     assert torch.equal(param, before)
     assert walk(optimizer, param, 3) == walk(undisturbed, twin, 6)
+
+
+@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+def test_parameters_without_elements_are_no_hindrance(name: str) -> None:
+    empty, full = torch.zeros(3, 0, dtype=torch.float64, requires_grad=True), leaf(1.0, -2.0)
+    optimizer = build(name, [empty, full])
+    for _ in range(12):
+        optimizer.zero_grad()
+        (empty.sum() + (full**2).sum()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert empty.shape == (3, 0)
+    assert full.isfinite().all()

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.training.recorder import measure, objective
-from training.monitors import FAR_OVER, SAMPLED, STEPS_OVER, Gauges
+from training.loop import EXPLOSION
+from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SAMPLED, WITHOUT_LOW, Gauges
 
 DEEP = {"kind": "mlp", "hidden": [16] * 8}
 
@@ -20,12 +21,20 @@ def steps_until_explosion(losses: list[float], *, limit: float = 10.0, batch_siz
     return next(found, None)
 
 
-def test_a_loss_far_over_the_limit_ends_a_run_at_once() -> None:
-    assert steps_until_explosion([1.0, 1.0, 20 * FAR_OVER * 10]) == 3
+def test_a_loss_that_comes_back_ends_no_run_however_high_it_was() -> None:
+    assert steps_until_explosion([5e3 * 0.5**k for k in range(100)]) is None
+
+
+def test_a_loss_that_comes_back_too_slowly_ends_a_run() -> None:
+    assert steps_until_explosion([1e4 * 0.95**k for k in range(100)]) == OVER * LEAST_STEPS
+
+
+def test_a_loss_beyond_all_bounds_ends_a_run_at_once() -> None:
+    assert steps_until_explosion([1.0, 20 * FAR_OVER]) == 2
 
 
 def test_a_loss_that_stays_over_the_limit_ends_a_run_after_some_steps() -> None:
-    assert steps_until_explosion([1.0] * 5 + [100.0] * 50) == 5 + STEPS_OVER
+    assert steps_until_explosion([1.0] * 5 + [100.0] * 50) == 6 + WITHOUT_LOW * LEAST_STEPS
 
 
 @pytest.mark.parametrize("batch_size", [1, 16, 256])
@@ -77,15 +86,30 @@ def test_vanishing(grads: list[torch.Tensor], said: str | None) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "rmsprop"])
-@pytest.mark.parametrize("batch_size", [8, 64])
+@pytest.mark.parametrize("batch_size", [16, 64])
 def test_a_run_with_an_absurd_rate_ends_within_few_steps(optimizer: str, batch_size: int) -> None:
     goal = objective(data="digits", network={"kind": "mlp", "hidden": [64]}, epochs=5)
     outcome, seen = measure(goal, {"optimizer": optimizer, "lr": 1e3, "batch_size": batch_size})
     assert outcome.outcome == "diverged"
     assert outcome.reason is not None
     assert outcome.reason.startswith("epoch 1, step ")
-    assert int(outcome.reason.split()[3].rstrip(":")) <= 2 * STEPS_OVER
+    assert int(outcome.reason.split()[3].rstrip(":")) <= OVER * LEAST_STEPS + 2
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("data", "optimizer", "lr"),
+    [("diabetes", "adagrad", 0.3), ("wine", "adam", 1.0), ("breast_cancer", "adagrad", 0.5)],
+)
+def test_a_rate_that_overshoots_first_and_works_then_is_let_work(data: str, optimizer: str, lr: float) -> None:
+    """With full batches an epoch is one step, and adaptive rules start with a large one."""
+    recipe = "regressor" if data == "diabetes" else "classifier"
+    goal = objective(recipe=recipe, data=data, network={"kind": "mlp", "hidden": [32]}, epochs=60)
+    outcome, seen = measure(goal, {"optimizer": optimizer, "lr": lr, "batch_mode": "full"})
+    losses = [values["train_loss"] for _, values in seen]
+    assert outcome.outcome == "completed"
+    assert max(losses) > EXPLOSION * losses[0]
+    assert losses[-1] < losses[0]
 
 
 def test_vanishing_gradients_are_the_reason_of_a_run_that_completed() -> None:

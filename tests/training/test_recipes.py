@@ -134,13 +134,14 @@ def test_parameters_ruined_after_the_last_loss_are_diverged_too() -> None:
     assert seen == []
 
 
-def test_warmup_rescues_a_rate_that_fails_without_it() -> None:
-    goal = objective(data="digits", network={"kind": "cnn", "channels": [16, 16]}, epochs=10)
-    params = {"optimizer": "adam", "lr": 0.1, "schedule": "cosine", "batch_size": 64}
-    _, cold = measure(goal, params)
-    _, warm = measure(goal, params | {"warmup": 0.5})
-    assert cold[-1][1]["val_accuracy"] < 0.5
-    assert warm[-1][1]["val_accuracy"] > 0.9
+def test_warmup_rescues_a_rate_that_diverges_without_it() -> None:
+    """Of ten seeds nearly all: near the edge, a rounding error decides for single ones."""
+    goal = objective(data="breast_cancer", network={"kind": "mlp", "hidden": [32] * 4}, epochs=20)
+    params = {"optimizer": "sgd", "lr": 1.0, "schedule": "cosine", "batch_size": 64}
+    cold = [measure(goal, params, seed=seed) for seed in range(1, 11)]
+    warm = [measure(goal, params | {"warmup": 0.5}, seed=seed) for seed in range(1, 11)]
+    assert sum(outcome.outcome == "diverged" for outcome, _ in cold) >= 8
+    assert sum(outcome.outcome == "completed" and seen[-1][1]["val_accuracy"] > 0.95 for outcome, seen in warm) >= 6
 
 
 @pytest.mark.parametrize("batch", [{"batch_mode": "full"}, {"batch_mode": "single"}, {"batch_size": 32}], ids=str)

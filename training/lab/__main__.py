@@ -1,8 +1,8 @@
 """The lab's process: `python -m training.lab` answers questions, one JSON line each, on standard input and output.
 
-    in    a question of `training.lab.answers`
-    out   {"ready": true} once, when everything is loaded; then for each question in turn {"body": BASE64}, or
-          {"error": TEXT} where answering raised
+    in    {"id": ID, "question": a question of `training.lab.answers`}
+    out   {"ready": true} once, when everything is loaded; then for each question in turn {"id": ID, "body": BASE64},
+          or {"id": ID, "error": TEXT} where answering raised; ID is null where the line had none
 
 It ends at the end of its input, even in the middle of an answer, and after a time without questions.
 """
@@ -35,13 +35,16 @@ def serve(lines: "queue.SimpleQueue[bytes]", out: BinaryIO) -> None:
         _say(out, reply(line))
 
 
-def reply(line: bytes) -> dict[str, str]:
-    """Answer one question; whatever goes wrong is said and logged."""
+def reply(line: bytes) -> dict[str, str | None]:
+    """Answer one question under its id; whatever goes wrong is said and logged."""
+    number = None
     try:
-        return {"body": base64.b64encode(answer(json.loads(line))).decode()}
+        asked = json.loads(line)
+        number = asked["id"]
+        return {"id": number, "body": base64.b64encode(answer(asked["question"])).decode()}
     except Exception as error:  # noqa: BLE001 - the edge of the process: one bad question must not end it
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"id": number, "error": f"{type(error).__name__}: {error}"}
 
 
 def _say(out: BinaryIO, message: Mapping[str, object]) -> None:

@@ -12,6 +12,10 @@ from training.lab import __main__ as process
 QUESTION = {"ask": "moving-average", "betas": [0.9], "correction": True, "format": "json"}
 
 
+def line(number: str, **changes: Any) -> bytes:
+    return json.dumps({"id": number, "question": QUESTION | changes}).encode()
+
+
 def conversation(*lines: bytes) -> tuple[int, list[Any]]:
     """Start the process, send each line after the answer to the one before, close its input; return status and answers."""
     helper = subprocess.Popen(
@@ -30,10 +34,12 @@ def conversation(*lines: bytes) -> tuple[int, list[Any]]:
 
 
 def test_questions_are_answered_in_turn_and_a_bad_one_ends_nothing() -> None:
-    status, (ready, bad, strange, good) = conversation(b"no json", b'{"ask": "x"}', json.dumps(QUESTION).encode())
+    status, (ready, bad, bare, strange, good) = conversation(b"no json", b"[1]", line("a", ask="x"), line("b"))
     assert ready == {"ready": True}
     assert bad["error"].startswith("JSONDecodeError")
+    assert bare["error"].startswith("TypeError")
     assert strange["error"].startswith("KeyError")
+    assert [answer["id"] for answer in (bad, bare, strange, good)] == [None, None, "a", "b"]
     assert json.loads(base64.b64decode(good["body"]))["curves"][0]["beta"] == 0.9
     assert status == 0
 
@@ -48,5 +54,6 @@ def test_it_ends_when_nothing_is_asked() -> None:
 
 
 def test_replies_carry_bytes() -> None:
-    body = process.reply(json.dumps(QUESTION | {"format": "png"}).encode())["body"]
+    body = process.reply(line("a", format="png"))["body"]
+    assert body is not None
     assert base64.b64decode(body).startswith(b"\x89PNG")
