@@ -54,6 +54,7 @@ class RuleOptimizer(Optimizer):
         self._info = info
         self._rule = RULES[info.name]
         self._kernel = KERNELS.get(info.name)
+        self._evaluating = False
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave. Raise ValueError if its groups or its state do not match this optimizer's."""
@@ -80,6 +81,10 @@ class RuleOptimizer(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step; `closure`, if given, computes the gradients first and its value is returned."""
+        if self._evaluating:
+            raise RuntimeError(
+                "inside evaluation() no step is taken: it would be lost with the parameters put in place"
+            )
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -90,18 +95,21 @@ class RuleOptimizer(Optimizer):
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
-        """Put in place the parameters to evaluate and to save, where the rule trains others, and take them back after.
+        """Put in place the parameters to evaluate and to keep, where the rule trains others, and take them back after.
 
-        Of use with the schedule-free rules; with the others it changes nothing.
+        Of use with the schedule-free rules; with the others it changes nothing. A checkpoint to go on from is written
+        outside. Raise RuntimeError for a step inside, which would be lost.
         """
         with torch.no_grad():
             swapped = self._evaluated()
             kept = [(param, param.clone()) for param, _ in swapped]
             for param, value in swapped:
                 param.copy_(value)
+        self._evaluating = bool(kept)
         try:
             yield
         finally:
+            self._evaluating = False
             with torch.no_grad():
                 for param, value in kept:
                     param.copy_(value)

@@ -31,6 +31,14 @@ What a study of a recipe can choose and search. An option stands in the study's 
 with `{DEFAULT_OPTIMIZER}` and `{DEFAULT_SCHEDULE}`. `GET /v1/optimizers`, `/v1/schedules` and `/v1/objectives` give the same as
 JSON.
 
+## In a training loop of your own
+
+`optim.build.build(name, model.parameters(), **options)` (`tuneup.optim.build` where the wheel is installed) returns a
+`torch.optim.Optimizer` with the options named below: parameter groups, `state_dict`, closures, torch's schedulers and
+GradScaler work as usual. torch's OneCycleLR turns `betas` or `momentum`, so give it `cycle_momentum=False` with optimizers
+that have neither. What the schedule-free optimizers train is not what they recommend: evaluate, and save the result,
+inside `with optimizer.evaluation():`; save a checkpoint to go on from outside.
+
 ## Presets
 
 A preset fills a space with the ranges recommended below:

@@ -6,7 +6,7 @@ points can be fixed but not searched.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from optim.catalog import (
     COMMON,
@@ -85,9 +85,8 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
 
 
 def _offer(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Offer:
-    batch = replace(COMMON["batch_size"], high=recipe.largest_batch)
     families = tuple(_family(name, fixed, space, faulty) for name in _FAMILIES)
-    return _Offer(recipe, {**COMMON, batch.name: batch}, families)
+    return _Offer(recipe, COMMON, families)
 
 
 def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Family:

@@ -102,7 +102,7 @@ CLASSIFIER = Recipe(
     ),
     step="epoch",
     most_steps=10_000,
-    largest_batch=4096,
+    largest_batch=int(COMMON["batch_size"].high),
     names=("optimizer", "schedule", *COMMON),
 )
 

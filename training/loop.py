@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from optim.transform import Rule
 from training.data.examples import Data
 from training.memory import OutOfMemory, advice, is_out_of_memory
-from training.monitors import SAMPLED
+from training.monitors import SAMPLED, VANISHED_EPOCHS
 from training.networks.base import Network
 from training.plan import Plan
 from training.state import Snapshot, State, fits, restore, snapshot
@@ -114,11 +114,14 @@ def _run(course: _Course, state: State, watch: Watch) -> Ending:
             return Ending("stopped")
         values = _measure(course, state)
         vanishing = state.gauges.vanishing() if values["train_loss"] > UNLEARNED * state.initial else None
+        state.gauges.vanished = state.gauges.vanished + 1 if vanishing else 0
         watch.report(state.epoch + 1, values)
         _turn(course, state, values["val_loss"])
         if _heed(watch, state, course.plan):
             return Ending("stopped")
-    return Ending("completed", vanishing)
+    _check(not state.gauges.over, f"at the end the training loss, {_excess(state)}")
+    told = state.gauges.vanished >= min(VANISHED_EPOCHS, course.plan.epochs)
+    return Ending("completed", vanishing if told else None)
 
 
 def _course(network: Network, data: Data, plan: Plan, device: torch.device) -> _Course:
@@ -191,11 +194,18 @@ def _check_loss(state: State, value: float, *, batch_size: int) -> None:
     """Raise Diverged for a loss that is no number, or when the smoothed loss has run away."""
     where = f"epoch {state.epoch + 1}, step {state.batches + 1}"
     _check(math.isfinite(value), f"{where}: the training loss is {value}")
-    limit = EXPLOSION * max(state.initial, LEAST_LOSS)
-    _check(
-        not state.gauges.explodes(value, limit=limit, batch_size=batch_size),
-        f"{where}: the training loss, {state.gauges.smoothed:.4g} on average, went over {limit:.4g}, "
-        f"{EXPLOSION:g} times the loss before training, and did not come back",
+    explodes = state.gauges.explodes(value, limit=_limit(state), batch_size=batch_size)
+    _check(not explodes, f"{where}: the training loss, {_excess(state)}")
+
+
+def _limit(state: State) -> float:
+    return EXPLOSION * max(state.initial, LEAST_LOSS)
+
+
+def _excess(state: State) -> str:
+    return (
+        f"{state.gauges.smoothed:.4g} on average, went over {_limit(state):.4g}, {EXPLOSION:g} times the loss before "
+        "training, and did not come back: try a lower learning rate or a warm-up"
     )
 
 

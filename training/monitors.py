@@ -18,7 +18,8 @@ Every SAMPLED steps the gradients and updates are looked at:
     reach          the smallest gradient of a weight over the largest of any parameter, by root mean squares
 
 Their means over an epoch are measurements of it. Gradients vanish where a layer's are below VANISHED of the largest,
-or all of them are below it, while the loss is still above half of what it was before training.
+or all of them are below it, while the loss is still above half of what it was before training. That is told where it was
+so in the last VANISHED_EPOCHS.
 """
 
 import math
@@ -35,6 +36,7 @@ WITHOUT_LOW = 2
 OVER = 6
 FAR_OVER = 1000.0
 VANISHED = 1e-6
+VANISHED_EPOCHS = 2
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class Gauges:
     update_ratio: float = 0.0
     reach: float = 0.0
     samples: int = 0
+    vanished: int = 0  # epochs in a row
 
     def explodes(self, loss: float, *, limit: float, batch_size: int) -> bool:
         """Take the loss of one step; say whether the run has left the limit behind."""
@@ -87,6 +90,10 @@ class Gauges:
     def vanishing(self) -> str | None:
         """Say how gradients vanished in this epoch, None if they did not."""
         norm, reach = self.grad_norm / self.samples, self.reach / self.samples
+        if norm == 0 or reach == 0:
+            return (
+                "vanishing gradients: a layer gets none at all; its units may be dead, as at too high a learning rate"
+            )
         if norm < VANISHED:
             return f"vanishing gradients: their norm is {norm:.1e}"
         if reach < VANISHED:

@@ -63,6 +63,8 @@ def watch(study: Study, *, client: Client, ends: float | None) -> int:
     if study.state == "completed":
         return COMPLETED
     say(f"study {study.id} {study.state}" + (f": {study.data['reason']}" if study.data["reason"] else ""))
+    if study.state == "failed" and (failed := next(study.trials(state="failed"), None)) is not None:
+        say(f"trial {failed['number']} failed: {failed['reason']}; `tuneup trials {study.id}` lists all")
     return ERROR
 
 

@@ -20,7 +20,7 @@ OPTIONS = (
         "warmup_shape", "choice", "linear", choices=("none", "linear", "exponential", "cosine"),
         title="How the rate rises; none is no warm-up, whatever its length",
     ),
-    Option("batch_size", "int", 32, 1, 1_048_576, title="Examples in one step"),
+    Option("batch_size", "int", 32, 1, 4096, title="Examples in one step"),
     Option(
         "batch_mode", "choice", "mini", choices=("mini", "full", "single"),
         title="How the examples are cut: batch_size at a time, all at once, one by one",

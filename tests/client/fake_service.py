@@ -173,7 +173,8 @@ def study_json(study_id: str, definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
-    state = "pruned" if number % 2 else "completed"
+    # Of a study that failed no trial has completed.
+    state = "pruned" if number % 2 else "failed" if study["state"] == "failed" else "completed"
     return {
         "id": f"{study['id']}-{number}",
         "study_id": study["id"],
@@ -184,7 +185,7 @@ def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
         "attempt": 1,
         "origin": "grid",
         "why": None,
-        "reason": None,
+        "reason": "user_error: no such data" if state == "failed" else None,
         "seq": number + 1,
         "created_at": NOW,
         "started_at": NOW,

@@ -101,6 +101,12 @@ def test_a_study_that_fails_ends_with_1(study_file: Path, service: FakeService, 
     assert f"{ending}" in result.stderr
 
 
+def test_a_study_that_failed_says_why_a_trial_did(study_file: Path, service: FakeService) -> None:
+    service.ending = "failed"
+    result = tuneup("run", study_file)
+    assert "trial 0 failed: user_error: no such data; `tuneup trials" in result.stderr
+
+
 def test_a_bad_study_ends_with_2_and_names_each_fault(study_file: Path, service: FakeService) -> None:
     study_file.write_text("name: x")
     result = tuneup("run", study_file, "--json")

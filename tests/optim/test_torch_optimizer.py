@@ -293,6 +293,16 @@ def test_evaluation_gives_back_what_it_took(name: str) -> None:
     assert walk(optimizer, param, 3) == walk(undisturbed, twin, 6)
 
 
+@pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_a_step_inside_evaluation_is_refused(name: str) -> None:
+    param = leaf(1.0)
+    optimizer = build(name, [param], lr=0.01)
+    walk(optimizer, param, 3)
+    with optimizer.evaluation(), pytest.raises(RuntimeError, match="inside evaluation"):
+        optimizer.step()
+    walk(optimizer, param, 1)
+
+
 @pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
 def test_parameters_without_elements_are_no_hindrance(name: str) -> None:
     empty, full = torch.zeros(3, 0, dtype=torch.float64, requires_grad=True), leaf(1.0, -2.0)

@@ -75,7 +75,8 @@ def test_values_that_are_no_numbers_are_not_reported() -> None:
         ([torch.ones(2, 2), torch.ones(2, 2)], None),
         ([torch.full((2, 2), 1e-9), torch.ones(2, 2)], "the smallest layer's are 1.0e-09 of the largest's"),
         ([torch.full((2, 2), 1e-9)] * 2, "their norm is 2.8e-09"),
-        ([torch.zeros(2, 2)] * 2, "their norm is 0.0e"),
+        ([torch.zeros(2, 2)] * 2, "a layer gets none at all"),
+        ([torch.zeros(2, 2), torch.ones(2, 2)], "a layer gets none at all"),
     ],
 )
 def test_vanishing(grads: list[torch.Tensor], said: str | None) -> None:
@@ -110,6 +111,24 @@ def test_a_rate_that_overshoots_first_and_works_then_is_let_work(data: str, opti
     assert outcome.outcome == "completed"
     assert max(losses) > EXPLOSION * losses[0]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("data", ["iris", "wine"])
+def test_a_run_too_short_to_come_back_has_diverged(data: str) -> None:
+    """Its loss falls from step to step and is still far over the limit when training ends."""
+    goal = objective(data=data, network={"kind": "mlp", "hidden": [8]}, epochs=4)
+    outcome, _ = measure(goal, {"optimizer": "adam", "lr": 30.0})
+    assert outcome.outcome == "diverged"
+    assert outcome.reason is not None
+    assert "times the loss before training, and did not come back: try a lower learning rate" in outcome.reason
+
+
+def test_one_bad_epoch_is_not_vanishing() -> None:
+    goal = objective(network=DEEP | {"initialisation": "normal"}, epochs=1)
+    assert measure(goal, {"optimizer": "sgd", "lr": 1e-3})[0].reason is not None  # the only one
+    gauges = Gauges(vanished=1)
+    gauges.sample([torch.ones(2, 2)], [torch.ones(2, 2)], [torch.ones(2, 2)])
+    assert gauges.vanishing() is None
 
 
 def test_vanishing_gradients_are_the_reason_of_a_run_that_completed() -> None:
