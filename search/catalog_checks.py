@@ -20,6 +20,7 @@ from optim.catalog import (
     by_name,
 )
 from search.errors import Fault
+from search.idle import idle_faults
 from search.objectives import Recipe
 from search.parameters import CategoricalParameter, FloatParameter, Parameter, Setting, Value
 from search.space import Space
@@ -70,6 +71,7 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
         for name in fixed
         if name in space or name in faulty
     ]
+    faults += idle_faults(fixed, space)
     for name, value in fixed.items():
         if name in _FAMILIES:
             faults += _choice_faults(f"objective.{name}", name, [("", value)])

@@ -8,7 +8,7 @@ hyperparameters the catalog knows. It brings
   several optimizers it is the smallest range that holds all their ranges, under the condition that one that recommends
   it is chosen.
 
-What the objective fixes and what the space gives itself is not added; `name: null` leaves a recommendation out. The
+What the objective fixes or leaves without effect, and what the space gives itself, is not added; `name: null` leaves a recommendation out. The
 definition that is stored has the parameters in place of the preset, so later catalogs do not change the study.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from optim.catalog import COMMON, OPTIMIZERS, Option
 from search.errors import Fault
 from search.hygiene import MOST_ENTRIES, join
+from search.idle import idle_options
 
 PRESET = "preset"
 PATH = join("space", PRESET)
@@ -61,7 +62,12 @@ def expand(space: Mapping[str, Any], *, fixed: Mapping[str, Any], trials: int, g
         faults = [Fault(PATH, message)]
     if faults:
         return Expansion(_kept(own), faults=faults, unread=frozenset({OPTIMIZER}) - fixed.keys())
-    settled = own.keys() | fixed.keys() | {_OTHER_NAME.get(name, name) for name in _kept(own).keys() | fixed.keys()}
+    settled = (
+        own.keys()
+        | fixed.keys()
+        | idle_options(fixed).keys()
+        | {_OTHER_NAME.get(name, name) for name in _kept(own).keys() | fixed.keys()}
+    )
     added = {name: found for name, found in _recommended(chosen, trials).items() if name not in settled}
     if OPTIMIZER not in fixed:
         added[OPTIMIZER] = {"type": "categorical", "choices": chosen}

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Flag, auto
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from optim.transform import Rule
-from training.data.examples import Data
-from training.memory import OutOfMemory, advice, is_out_of_memory
+from training.data.examples import Data, Examples
+from training.memory import SMALLER, advice, advising, is_out_of_memory
 from training.monitors import SAMPLED, VANISHED_EPOCHS
 from training.networks.base import Network
 from training.plan import Plan
@@ -29,8 +30,9 @@ EXPLOSION = 10.0
 LEAST_LOSS = 0.01
 # One whose training loss is over this share of it has hardly learned.
 UNLEARNED = 0.5
-# So many examples are evaluated at a time.
+# So many examples are evaluated at a time, and fewer where they are large.
 BLOCK = 8192
+BLOCK_NUMBERS = 2**18
 CPU = torch.device("cpu")
 
 
@@ -96,15 +98,12 @@ def train(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch, 
     end, `grad_norm` and `update_ratio` are means over steps of the epoch. Only finite values are reported. Raise
     OutOfMemory, with what to try, and ValueError for a plan that does not go with the data.
     """
-    course = _course(network, data.to(device), plan, device)
-    try:
-        return _run(course, _begin(course, seed=seed, watch=watch), watch)
-    except Diverged as diverged:
-        return Ending("diverged", str(diverged))
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(advice(course.batch_size)) from error
-        raise
+    with advising(f"the network did not fit: {SMALLER}"):
+        course = _course(network, data.to(device), plan, device)
+        try:
+            return _run(course, _begin(course, seed=seed, watch=watch), watch)
+        except Diverged as diverged:
+            return Ending("diverged", str(diverged))
 
 
 def _run(course: _Course, state: State, watch: Watch) -> Ending:
@@ -138,8 +137,7 @@ def _begin(course: _Course, *, seed: int, watch: Watch) -> State:
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)
-    first = next(course.data.train.blocks(BLOCK))
-    state.initial = _means(course, params, [first])["loss"]
+    state.initial = _evaluate(course, params, course.data.train, most_blocks=1)["loss"]
     return state
 
 
@@ -165,8 +163,10 @@ def _train_epoch(course: _Course, state: State, watch: Watch) -> bool:
     first = state.epoch * course.batches
     factors = course.factor(torch.arange(first, first + course.batches)) * course.plan.held(state.plateau)
     rates = (course.hyper["lr"] * factors).unbind()
+    needs = advice(course.batch_size, whole=course.plan.common["batch_mode"] == "full")
     for batch in range(state.batches, course.batches):
-        _step(course, state, *examples.rows(batches[batch]), rates[batch])
+        with advising(needs):
+            _step(course, state, *examples.rows(batches[batch]), rates[batch])
         if _heed(watch, state, course.plan):
             return True
     state.order = generator.get_state()
@@ -223,10 +223,24 @@ def _measure(course: _Course, state: State) -> dict[str, float]:
     train_loss = state.total / len(course.data.train)
     with torch.no_grad():
         params = course.rule.evaluated(state.params, state.rule, course.hyper)
-    means = _means(course, params, course.data.val.blocks(BLOCK))
+    means = _evaluate(course, params, course.data.val)
     _check(math.isfinite(means["loss"]), f"epoch {state.epoch + 1}: val_loss is {means['loss']}")
     validated = {f"val_{name}": value for name, value in means.items()}
     return {"train_loss": train_loss, **validated, **state.gauges.values()}
+
+
+def _evaluate(
+    course: _Course, params: list[Tensor], examples: Examples, *, most_blocks: int | None = None
+) -> dict[str, float]:
+    """Return the means over the examples, taken in blocks that become smaller until they fit into memory."""
+    size = max(1, min(BLOCK, BLOCK_NUMBERS // course.data.features))
+    while True:
+        try:
+            return _means(course, params, islice(examples.blocks(size), most_blocks))
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size //= 2
 
 
 @torch.no_grad()

@@ -1,9 +1,15 @@
 """Running out of memory: how torch says so, and what would need less."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 # How torch words a refusal of the host's memory, which has no exception class of its own.
 _HOST_WORDS = ("can't allocate memory", "not enough memory")
+
+
+SMALLER = "try a smaller network"
 
 
 class OutOfMemory(RuntimeError):
@@ -17,8 +23,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _HOST_WORDS)
 
 
-def advice(batch_size: int) -> str:
-    """Say what to try after a batch of this size did not fit: the next smaller power of two."""
+def advice(batch_size: int, *, whole: bool = False) -> str:
+    """Say what to try after a batch of this size, or the `whole` of the examples, did not fit: the next power of two."""
     if batch_size == 1:
-        return "one example at a time did not fit: try a smaller network"
-    return f"a batch of {batch_size} did not fit: try batch_size {1 << ((batch_size - 1).bit_length() - 1)}"
+        return f"one example at a time did not fit: {SMALLER}"
+    smaller = 1 << ((batch_size - 1).bit_length() - 1)
+    mode = "batch_mode mini and " if whole else ""
+    return f"a batch of {batch_size} did not fit: try {mode}batch_size {smaller}"
+
+
+@contextmanager
+def advising(text: str) -> Iterator[None]:
+    """Turn a refusal of memory into OutOfMemory with this advice, unless what ran inside had its own."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(text) from error

@@ -10,6 +10,7 @@ import torch
 
 from training import loop
 from training.channel import Outcome
+from training.data.bundled import DATA
 from training.data.folder import find
 from training.networks.table import build_network
 from training.plan import Values, plan_of
@@ -40,7 +41,8 @@ def _train(task: Task, objective: Values, params: Values, seed: int, watch: loop
     data = find(_required(objective, "data"), folder)
     if data.task is not task:
         own = next(name for name, other in TASKS.items() if other is data.task)
-        raise ValueError(f"the data {data.name} are for {data.task.name}: use the recipe {own}")
+        remedy = "" if task is CLASSIFICATION or data.name in DATA else ", or store the targets as floats, such as 3.0"
+        raise ValueError(f"the data {data.name} are for {data.task.name}: use the recipe {own}{remedy}")
     network = build_network(_required(objective, "network"), data)
     device = device_of(objective.get("device", "cpu"))
     ending = loop.train(network, data, plan, seed=seed, watch=watch, device=device)

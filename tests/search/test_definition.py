@@ -123,12 +123,6 @@ def test_points_are_fixed_in_the_objective() -> None:
     jsonschema.validate(stored, StudyDefinition.model_json_schema())
 
 
-def test_a_full_batch_may_stand_beside_a_searched_batch_size() -> None:
-    for mode in ("full", "single"):
-        assert parse_study(study(objective__batch_mode=mode))
-    assert parse_study(study(space__batch_mode=choice("mini", "full"), objective__clip_norm=1))
-
-
 @pytest.mark.parametrize(
     ("objective", "queue", "last_step", "registered"),
     [

@@ -44,7 +44,7 @@ def standardised(train: InMemory, val: InMemory, *, together: bool = False) -> t
     That is each feature by itself, or all `together`. A constant feature is shifted and not scaled.
     """
     scale, shift = torch.std_mean(train.inputs, dim=None if together else 0, correction=0)
-    scale = torch.where(scale > 0, scale, 1.0)
+    scale = torch.where(scale > 0, scale, 1.0)  # PyTorch's running mean of a constant is exact, and this is 0
     train, val = (InMemory(((part.inputs - shift) / scale).float(), part.targets) for part in (train, val))
     return train, val
 

@@ -45,7 +45,11 @@ def convolution(outputs: int, inputs: int, *kernel: int, gain: float = RECTIFIED
 
 
 def lookup(rows: int, width: int) -> Part:
-    """Return a table of vectors, each of a length near 1: the layers that they go into see them as one input."""
+    """Return a table of vectors: the layers that they go into see each as one input.
+
+    By He or Xavier each has a length near 1; by the orthogonal scheme, whose columns are orthonormal when there are more
+    rows than columns, near sqrt(width / rows).
+    """
     return Part((rows, width), width, width)
 
 
