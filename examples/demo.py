@@ -91,26 +91,28 @@ def is_ready(url: str) -> bool:
 
 
 def train_default(client: Client) -> BestData:
-    """Train the configuration that comes from leaving everything at its default: a grid of one point."""
+    """Train the configuration that comes from leaving everything at its default."""
+    return client.create_study(default_study()).wait().best()
+
+
+def default_study() -> dict[str, Any]:
+    """Return a grid of one point, on the data and network of the study that is tuned."""
     definition = yaml.safe_load(STUDY.read_text())
-    objective = {name: definition["objective"][name] for name in ("recipe", "data", "network", "epochs")}
-    study = client.create_study(
-        {
-            "name": "digits, everything at its default",
-            "objective": objective,
-            "metrics": definition["metrics"],
-            "space": {name: {"type": "categorical", "choices": [value]} for name, value in default_params().items()},
-            "search": {"strategy": "grid", "seed": 1},
-        }
-    )
-    return study.wait().best()
+    return {
+        "name": "digits, everything at its default",
+        "objective": {name: definition["objective"][name] for name in ("recipe", "data", "network", "epochs")},
+        "metrics": definition["metrics"],
+        "space": {name: {"type": "categorical", "choices": [value]} for name, value in default_params().items()},
+        "search": {"strategy": "grid", "seed": 1},
+    }
 
 
 def default_params() -> dict[str, Any]:
     """Return what the catalog says where a study says nothing."""
     optimizer = catalog.optimizer_info(catalog.DEFAULT_OPTIMIZER)
     rate = next(option.default for option in optimizer.options if option.name == "lr")
-    common = {name: option.default for name, option in catalog.COMMON.items()}
+    # Those that the tuned study searches; the other defaults need no saying.
+    common = {name: catalog.COMMON[name].default for name in ("warmup", "batch_size")}
     return {"optimizer": optimizer.name, "lr": rate, **common}
 
 
