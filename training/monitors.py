@@ -53,6 +53,7 @@ class Gauges:
     reach: float = 0.0
     samples: int = 0
     vanished: int = 0  # epochs in a row
+    notice: str | None = None
 
     def explodes(self, loss: float, *, limit: float, batch_size: int) -> bool:
         """Take the loss of one step; say whether the run has left the limit behind."""
@@ -100,9 +101,10 @@ class Gauges:
             return f"vanishing gradients: the smallest layer's are {reach:.1e} of the largest's"
         return None
 
-    def next_epoch(self) -> "Gauges":
-        """Return the readings with which the next epoch begins."""
-        return replace(self, grad_norm=0.0, update_ratio=0.0, reach=0.0, samples=0)
+    def next_epoch(self, notice: str | None) -> "Gauges":
+        """Return the readings with which the next epoch begins; `notice` says how gradients vanished in this one."""
+        vanished = self.vanished + 1 if notice else 0
+        return replace(self, grad_norm=0.0, update_ratio=0.0, reach=0.0, samples=0, vanished=vanished, notice=notice)
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:

@@ -15,16 +15,17 @@ from training.data.folder import find
 from training.networks.table import build_network
 from training.plan import Values, plan_of
 from training.tasks import CLASSIFICATION, REGRESSION, Task
+from training.watch import Watch
 
 
 class NoDevice(RuntimeError):
     """This host lacks the device that an objective asks for: no fault of the trial's."""
 
 
-Recipe: TypeAlias = Callable[[Values, Values, int, loop.Watch, Path | None], Outcome]
+Recipe: TypeAlias = Callable[[Values, Values, int, Watch, Path | None], Outcome]
 
 
-def run(objective: Values, params: Values, *, seed: int, watch: loop.Watch, folder: Path | None = None) -> Outcome:
+def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None) -> Outcome:
     """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
     Data that are not bundled are looked for in `folder`. Values of None count as absent. Raise ValueError for anything that cannot be run, naming what is valid.
@@ -35,7 +36,7 @@ def run(objective: Values, params: Values, *, seed: int, watch: loop.Watch, fold
     return RECIPES[name](_present(objective), _present(params), seed, watch, folder)
 
 
-def _train(task: Task, objective: Values, params: Values, seed: int, watch: loop.Watch, folder: Path | None) -> Outcome:
+def _train(task: Task, objective: Values, params: Values, seed: int, watch: Watch, folder: Path | None) -> Outcome:
     """Train a network on data of this task, and report after each epoch what `loop.train` measures."""
     plan = plan_of(objective, params)
     data = find(_required(objective, "data"), folder)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from training import protocol
 from training.channel import Channel, Order, Pulse, Start, checkpoint_message
 from training.checkpoint import Keeper
-from training.loop import Pause
 from training.state import Snapshot
+from training.watch import Pause
 
 
 class Reporter:
-    """Follows one trial for its supervisor; the `loop.Watch` of the trainer process."""
+    """Follows one trial for its supervisor; the `Watch` of the trainer process."""
 
     def __init__(self, channel: Channel, start: Start) -> None:
         self._channel = channel

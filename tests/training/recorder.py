@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from training import loop
 from training.channel import Outcome
 from training.recipes import run
+from training.watch import Pause
 
 Measured = list[tuple[int, dict[str, float]]]
 
@@ -24,8 +24,8 @@ class Recorder:
     def report(self, step: int, values: dict[str, float]) -> None:
         self.seen.append((step, values))
 
-    def between(self) -> loop.Pause:
-        return loop.Pause.STOP if self.seen and self.seen[-1][0] == self._stop_at else loop.Pause.NONE
+    def between(self) -> Pause:
+        return Pause.STOP if self.seen and self.seen[-1][0] == self._stop_at else Pause.NONE
 
     def save(self, step: int, snapshot: Any) -> None:
         raise AssertionError(f"not asked to save at {step}: {snapshot}")

@@ -11,8 +11,8 @@ from tests.training.supervisor import Supervisor, of_type
 from training import channel, protocol
 from training.checkpoint import read
 from training.files import Saved
-from training.loop import Pause
 from training.reporter import Reporter
+from training.watch import Pause
 
 Message = dict[str, Any]
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.training.recorder import measure, objective
 from training import __main__ as trainer
-from training import loop
+from training import evaluation, loop
 from training.memory import OutOfMemory, advice, is_out_of_memory
 
 
@@ -51,21 +51,21 @@ def test_a_batch_that_does_not_fit_ends_the_run_and_says_what_to_try(monkeypatch
 
 
 def refuses_over(most: int) -> Any:
-    """Return `_means` of a host that has room for blocks of `most` examples."""
-    real = loop._means
+    """Return `means` of a host that has room for blocks of `most` examples."""
+    real = evaluation.means
 
-    def means(course: Any, params: Any, blocks: Any) -> Any:
+    def means(network: Any, task: Any, params: Any, blocks: Any) -> Any:
         held = list(blocks)
         if max(len(targets) for _, targets in held) > most:
             torch.empty(2**60, dtype=torch.uint8)
-        return real(course, params, held)
+        return real(network, task, params, held)
 
     return means
 
 
 def test_evaluation_takes_blocks_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = measure(objective(data="digits"), {})
-    monkeypatch.setattr(loop, "_means", refuses_over(10))
+    monkeypatch.setattr(evaluation, "means", refuses_over(10))
     outcome, parts = measure(objective(data="digits"), {})
     assert outcome.outcome == "completed"
     for (_, one), (_, other) in zip(whole, parts, strict=True):
@@ -73,6 +73,6 @@ def test_evaluation_takes_blocks_that_fit(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_does_not_fit_by_single_examples_is_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_means", refuses_over(0))
+    monkeypatch.setattr(evaluation, "means", refuses_over(0))
     with pytest.raises(OutOfMemory, match="the network did not fit: try a smaller network"):
         measure(objective(data="digits"), {"batch_size": 64})

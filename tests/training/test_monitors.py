@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.training.recorder import measure, objective
-from training.loop import EXPLOSION
+from training.course import EXPLOSION
 from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SAMPLED, WITHOUT_LOW, Gauges
 
 DEEP = {"kind": "mlp", "hidden": [16] * 8}

@@ -13,7 +13,7 @@ from search import objectives
 from search.networks import NETWORKS as MODELS
 from search.networks import Initialisation
 from tests.training.recorder import MLP, measure, objective
-from training import loop, plan, recipes
+from training import course, plan, recipes
 from training.channel import Outcome
 from training.data.bundled import DATA, load
 from training.networks.base import form
@@ -86,7 +86,7 @@ def test_agrees_with_a_plain_torch_loop() -> None:
         objective(epochs=4), {"optimizer": "momentum", "lr": 0.05, "warmup": 0.5, "batch_size": 40}, seed=9
     )
 
-    initial, order = loop._generators(9)
+    initial, order = course.generators(9)
     params = [param.requires_grad_() for param in network.init(initial)]
     optimizer = torch.optim.SGD(params, lr=0.05, momentum=0.9)
     step, steps = 0, 3 * 4

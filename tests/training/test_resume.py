@@ -11,8 +11,8 @@ from torch import Tensor
 from optim import catalog
 from training import checkpoint, recipes
 from training.files import Saved
-from training.loop import Pause
 from training.state import FORMAT, Snapshot, State, fits, restore, snapshot
+from training.watch import Pause
 
 MLP = {"kind": "mlp", "hidden": [8]}
 CNN = {"kind": "cnn", "channels": [4]}

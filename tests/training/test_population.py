@@ -1,0 +1,167 @@
+"""A member of a lane takes the steps that it takes alone, whoever is beside it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from optim import catalog
+from tests.training.recorder import Recorder
+from training import loop
+from training.course import begin, set_out
+from training.data.bundled import load
+from training.data.examples import Data, Examples, InMemory
+from training.networks.base import Network
+from training.networks.table import build_network
+from training.plan import Plan, plan_of
+from training.population import Lane, Member
+from training.watch import Ending, Pause
+
+CPU = torch.device("cpu")
+MLP = {"kind": "mlp", "hidden": [8]}
+CNN = {"kind": "cnn", "channels": [4]}
+MATRIX = {"muon", "soap"}
+EPOCHS = 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def doubled(data: Data) -> Data:
+    """Return the first 200 examples of either part, in float64."""
+
+    def some(examples: Examples) -> InMemory:
+        inputs, targets = next(iter(examples.blocks(200)))
+        return InMemory(inputs.double(), targets)
+
+    return replace(data, train=some(data.train), val=some(data.val))
+
+
+def double(network: Network) -> Network:
+    return replace(network, init=lambda generator: [param.double() for param in network.init(generator)])
+
+
+DIGITS = doubled(load("digits"))
+
+
+def plan(optimizer: str, **options: Any) -> Plan:
+    return plan_of({"epochs": EPOCHS}, {"optimizer": optimizer, "batch_size": 48, **options})
+
+
+def rate(optimizer: str) -> float:
+    option = {option.name: option for option in catalog.OPTIMIZERS[optimizer].options}["lr"]
+    return float(option.search_low or option.default)  # type: ignore[arg-type]
+
+
+class Keeper(Recorder):
+    """Keeps measurements, and is told to stop after a number of batches."""
+
+    def __init__(self, *, batches: int | None = None) -> None:
+        super().__init__()
+        self._left = batches
+
+    def between(self) -> Pause:
+        if self._left is None:
+            return Pause.NONE
+        self._left -= 1
+        return Pause.STOP if self._left < 0 else Pause.NONE
+
+
+def alone(network: Network, given: Plan, seed: int) -> tuple[Ending, Keeper]:
+    watch = Keeper()
+    return loop.train(network, DIGITS, given, seed=seed, watch=watch), watch
+
+
+def member(network: Network, given: Plan, seed: int, watch: Keeper) -> Member:
+    course = set_out(network, DIGITS, given, device=CPU)
+    return Member(course, begin(course, seed=seed, watch=watch), watch)
+
+
+def together(network: Network, plans: list[Plan], *, at_once: int) -> list[tuple[Ending, Keeper]]:
+    """Train all of them in one lane of `at_once` members, a new one taking the place of each that leaves."""
+    lane = Lane(network, DIGITS)
+    waiting = [member(network, given, seed, Keeper()) for seed, given in enumerate(plans)]
+    everyone = list(waiting)
+    endings: dict[Member, Ending] = {}
+    while waiting or lane.members:
+        free = at_once - len(lane.members)
+        if free and waiting:
+            lane.join(waiting[:free])
+            waiting = waiting[free:]
+        endings.update(lane.step())
+    return [(endings[each], each.watch) for each in everyone]  # type: ignore[misc]
+
+
+def agree(one: Keeper, other: Keeper, *, relative: float) -> None:
+    assert [step for step, _ in one.seen] == [step for step, _ in other.seen]
+    for (_, ours), (_, theirs) in zip(one.seen, other.seen, strict=True):
+        assert ours == pytest.approx(theirs, rel=relative, abs=1e-10)
+
+
+@pytest.mark.parametrize("spec", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("optimizer", sorted(catalog.OPTIMIZERS))
+def test_a_member_equals_the_run_alone(optimizer: str, spec: dict[str, Any]) -> None:
+    """Members of two rules, with rates, schedules and warm-ups of their own; two wait until others have left."""
+    exact = {"bfloat16": False} if optimizer == "muon" else {}
+    schedules: list[dict[str, Any]] = [
+        {"schedule": "cosine", "warmup": 0.3},
+        {},
+        {"schedule": "step", "clip_norm": 0.5},
+        {"ema": 0.9},
+    ]
+    plans = [
+        plan(optimizer, lr=rate(optimizer) * (1 + index), **exact, **given) for index, given in enumerate(schedules)
+    ] + [plan("momentum", lr=0.01, momentum=0.5), plan("momentum", lr=0.02)]
+    network = double(build_network(spec, DIGITS))
+    for seed, ((ending, watch), given) in enumerate(zip(together(network, plans, at_once=4), plans, strict=True)):
+        alone_ending, alone_watch = alone(network, given, seed)
+        assert ending == alone_ending
+        agree(watch, alone_watch, relative=1e-6 if optimizer in MATRIX else 1e-10)
+
+
+def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
+    """Bit for bit while the lane keeps its size: it is stepped beside a sound one in its place, and beside one that breaks."""
+    network = double(build_network(MLP, DIGITS))
+    sound, broken = plan("sgd", lr=0.05), plan("sgd", lr=1e6, weight_decay=1e6)
+
+    def run(beside: Plan) -> list[torch.Tensor]:
+        lane = Lane(network, DIGITS)
+        watched = member(network, sound, 1, Keeper())
+        lane.join([watched, member(network, beside, 2, Keeper())])
+        lane._train()
+        lane._train()
+        lane._take_out(watched)
+        return watched.state.params
+
+    for one, other in zip(run(sound), run(broken), strict=True):
+        assert torch.equal(one, other)
+
+    (first, _), (second, _) = together(network, [sound, broken], at_once=2)
+    assert first.outcome == "completed"
+    assert second.outcome == "diverged"
+
+
+def test_a_member_that_is_stopped_leaves_and_the_others_go_on() -> None:
+    network = double(build_network(MLP, DIGITS))
+    lane = Lane(network, DIGITS)
+    stays, goes = member(network, plan("adam"), 1, Keeper()), member(network, plan("adam"), 2, Keeper(batches=2))
+    lane.join([stays, goes])
+    ended: dict[Member, Ending] = {}
+    steps = 0
+    while goes not in ended:
+        ended.update(lane.step())
+        steps += 1
+    assert steps == 3
+    assert ended[goes] == Ending("stopped")
+    assert lane.members == [stays]
+    while lane.members:
+        ended.update(lane.step())
+    assert ended[stays] == Ending("completed")
+    agree(stays.watch, alone(network, plan("adam"), 1)[1], relative=1e-10)  # type: ignore[arg-type]
