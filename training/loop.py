@@ -6,7 +6,7 @@ from torch import Tensor
 from training.course import Course, begin, end_epoch, ending, epoch_of, heed, set_out, take_loss
 from training.data.examples import Data
 from training.memory import SMALLER, advice, advising
-from training.monitors import SAMPLED
+from training.monitors import SAMPLED, look
 from training.networks.base import Network
 from training.plan import Plan
 from training.state import State
@@ -54,7 +54,7 @@ def _step(course: Course, state: State, inputs: Tensor, targets: Tensor, lr: Ten
     with torch.no_grad():
         updates, state.rule = course.rule.update(grads, state.rule, params, {**course.hyper, "lr": lr})
         if state.batches % SAMPLED == 0:
-            state.gauges.sample(params, grads, updates)
+            state.gauges.take(look(params, grads, updates)[0])
         for param, update in zip(params, updates, strict=True):
             param.add_(update)
     state.batches += 1

@@ -75,12 +75,12 @@ class Gauges:
         """The bias-corrected moving average of the loss."""
         return self.smooth / self.weight
 
-    def sample(self, params: Sequence[Tensor], grads: Sequence[Tensor], updates: Sequence[Tensor]) -> None:
-        """Take a look at one step."""
-        gradient, change, size = (_norm(tensors) for tensors in (grads, updates, params))
-        self.grad_norm += gradient
-        self.update_ratio += change / size if size > 0 else 0.0
-        self.reach += _reach(grads)
+    def take(self, reading: Sequence[float]) -> None:
+        """Take what `look` saw of this run."""
+        grad_norm, update_ratio, reach = reading
+        self.grad_norm += grad_norm
+        self.update_ratio += update_ratio
+        self.reach += reach
         self.samples += 1
 
     def values(self) -> dict[str, float]:
@@ -107,15 +107,27 @@ class Gauges:
         return replace(self, grad_norm=0.0, update_ratio=0.0, reach=0.0, samples=0, vanished=vanished, notice=notice)
 
 
-def _norm(tensors: Sequence[Tensor]) -> float:
-    """Return the norm of all tensors together."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
-    return norm.item()
+def look(
+    params: Sequence[Tensor], grads: Sequence[Tensor], updates: Sequence[Tensor], *, members: int = 0
+) -> list[list[float]]:
+    """Return grad_norm, update_ratio and reach of one step, of each member where there is a member axis (`members` 1)."""
+    gradient, change, size = (_norms(tensors, members) for tensors in (grads, updates, params))
+    ratio = torch.where(size > 0, change / size, 0.0)
+    seen: list[list[float]] = torch.stack([gradient, ratio, _reach(grads, members)], dim=-1).reshape(-1, 3).tolist()
+    return seen
 
 
-def _reach(grads: Sequence[Tensor]) -> float:
+def _norms(tensors: Sequence[Tensor], members: int) -> Tensor:
+    """Return the norm of all tensors together, shape () or (P,)."""
+    squares = [tensor.reshape(*tensor.shape[:members], -1).square().sum(dim=-1) for tensor in tensors]
+    return torch.stack(squares).sum(dim=0).sqrt()
+
+
+def _reach(grads: Sequence[Tensor], members: int) -> Tensor:
     """Return the smallest gradient of a weight over the largest of any parameter; 1 where there are no gradients."""
-    sizes = torch.stack([grad.square().mean().sqrt() for grad in grads])
-    largest = sizes.max().item()
-    weights = [size for size, grad in zip(sizes.tolist(), grads, strict=True) if grad.ndim > 1]
-    return min(weights) / largest if weights and largest > 0 else 1.0
+    sizes = torch.stack([grad.reshape(*grad.shape[:members], -1).square().mean(dim=-1).sqrt() for grad in grads])
+    weights = [place for place, grad in enumerate(grads) if grad.ndim - members > 1]
+    largest = sizes.amax(dim=0)
+    if not weights:
+        return torch.ones_like(largest)
+    return torch.where(largest > 0, sizes[weights].amin(dim=0) / largest, 1.0)

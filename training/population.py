@@ -19,7 +19,7 @@ from torch import Tensor
 from optim.transform import Hyper, stack
 from training.course import Course, Epoch, end_epoch, ending, epoch_of, obey, take_loss
 from training.data.examples import Data
-from training.monitors import SAMPLED
+from training.monitors import SAMPLED, look
 from training.networks.base import Network
 from training.plan import Plan
 from training.state import State
@@ -126,18 +126,14 @@ class Lane:
 
     def _sample(self, crew: _Crew, grads: Sequence[Tensor], updates: Sequence[Tensor]) -> None:
         """Let the members look at their step whose turn it is."""
-        for place, member in enumerate(crew.members):
-            if member.state.batches % SAMPLED == 0:
-                own = [[tensor[at] for tensor in tensors] for at, tensors in self._of(crew, place, grads, updates)]
-                # The parameters have been stepped already; before that they were these.
-                own[0] = [param - update for param, update in zip(own[0], own[2], strict=True)]
-                member.state.gauges.sample(*own)
-
-    def _of(
-        self, crew: _Crew, place: int, grads: Sequence[Tensor], updates: Sequence[Tensor]
-    ) -> list[tuple[int, Sequence[Tensor]]]:
-        at = crew.place.start + place
-        return [(at, self._params), (at, grads), (place, updates)]
+        due = [place for place, member in enumerate(crew.members) if member.state.batches % SAMPLED == 0]
+        if not due:
+            return
+        # The parameters have been stepped already; before that they were these.
+        before = [param[crew.place] - update for param, update in zip(self._params, updates, strict=True)]
+        readings = look(before, [grad[crew.place] for grad in grads], updates, members=1)
+        for place in due:
+            crew.members[place].state.gauges.take(readings[place])
 
     def _after(self, member: Member) -> Ending | None:
         """End the member's epoch if it is over, and do what its watch wants; return how the run ended, if it did."""

@@ -8,7 +8,7 @@ import torch
 
 from tests.training.recorder import measure, objective
 from training.course import EXPLOSION
-from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SAMPLED, WITHOUT_LOW, Gauges
+from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SAMPLED, WITHOUT_LOW, Gauges, look
 
 DEEP = {"kind": "mlp", "hidden": [16] * 8}
 
@@ -58,15 +58,26 @@ def test_the_smoothed_loss_of_a_constant_is_that_constant() -> None:
 def test_samples_are_what_they_say() -> None:
     params = [torch.full((2, 2), 3.0), torch.zeros(4)]
     gauges = Gauges()
-    gauges.sample(params, [torch.ones(2, 2), torch.ones(4)], [torch.full((2, 2), 0.03), torch.zeros(4)])
-    gauges.sample(params, [torch.zeros(2, 2), torch.zeros(4)], [torch.zeros(2, 2), torch.zeros(4)])
+    gauges.take(look(params, [torch.ones(2, 2), torch.ones(4)], [torch.full((2, 2), 0.03), torch.zeros(4)])[0])
+    gauges.take(look(params, [torch.zeros(2, 2), torch.zeros(4)], [torch.zeros(2, 2), torch.zeros(4)])[0])
     assert gauges.values() == pytest.approx({"grad_norm": math.sqrt(8) / 2, "update_ratio": 0.01 / 2})
 
 
 def test_values_that_are_no_numbers_are_not_reported() -> None:
     gauges = Gauges()
-    gauges.sample([torch.ones(2)], [torch.full((2,), math.nan)], [torch.zeros(2)])
+    gauges.take(look([torch.ones(2)], [torch.full((2,), math.nan)], [torch.zeros(2)])[0])
     assert gauges.values() == {"update_ratio": 0.0}
+
+
+def test_members_are_looked_at_together_as_each_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(3, 4, 2), (3, 4), (3,)]
+    params, grads, updates = ([torch.randn(shape, generator=generator) for shape in shapes] for _ in range(3))
+    grads[1][1] = 0.0
+    together = look(params, grads, updates, members=1)
+    for place, seen in enumerate(together):
+        own = [[tensor[place] for tensor in tensors] for tensors in (params, grads, updates)]
+        assert seen == pytest.approx(look(*own)[0], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +92,7 @@ def test_values_that_are_no_numbers_are_not_reported() -> None:
 )
 def test_vanishing(grads: list[torch.Tensor], said: str | None) -> None:
     gauges = Gauges()
-    gauges.sample([torch.ones(2, 2)] * 2, grads, [torch.ones(2, 2)] * 2)
+    gauges.take(look([torch.ones(2, 2)] * 2, grads, [torch.ones(2, 2)] * 2)[0])
     found = gauges.vanishing()
     assert (found is None) if said is None else (found is not None and said in found)
 
@@ -127,7 +138,7 @@ def test_one_bad_epoch_is_not_vanishing() -> None:
     goal = objective(network=DEEP | {"initialisation": "normal"}, epochs=1)
     assert measure(goal, {"optimizer": "sgd", "lr": 1e-3})[0].reason is not None  # the only one
     gauges = Gauges(vanished=1)
-    gauges.sample([torch.ones(2, 2)], [torch.ones(2, 2)], [torch.ones(2, 2)])
+    gauges.take(look([torch.ones(2, 2)], [torch.ones(2, 2)], [torch.ones(2, 2)])[0])
     assert gauges.vanishing() is None
 
 
