@@ -26,12 +26,16 @@ _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for opt
     option.name for info in catalog.SCHEDULES.values() for option in info.options
 )
 
-# The links that stand before the rule, by the option that governs each; 0 leaves it out.
+# The links that stand before the rule, by the option that governs each.
 _BEFORE: Mapping[str, Rule[Any]] = {
     "clip_value": clip.by_value,
     "clip_layer_norm": clip.by_layer,
     "clip_norm": clip.by_norm,
 }
+# Those that stand behind it.
+_BEHIND: Mapping[str, Rule[Any]] = {"ema": averages.ema, "swa_start": averages.swa}
+# The value of each that leaves it out.
+_OFF: Mapping[str, float] = {**dict.fromkeys(_BEFORE, 0.0), "ema": 0.0, "swa_start": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,15 @@ class Plan:
 
     def rule(self) -> Rule[Any]:
         """Return the optimizer's rule between the links that are wanted: clipping before it, averaging behind."""
-        links = [link for name, link in _BEFORE.items() if self.common[name] > 0]
-        links.append(build_rule(self.optimizer))
-        if self.common["ema"] > 0:
-            links.append(averages.ema)
-        if self.common["swa_start"] < 1:
-            links.append(averages.swa)
-        return links[0] if len(links) == 1 else chain(*links)
+        _, wanted = self.kind
+        before, behind = ([table[name] for name in wanted if name in table] for table in (_BEFORE, _BEHIND))
+        own = build_rule(self.optimizer)
+        return chain(*before, own, *behind) if wanted else own
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...]]:
+        """The optimizer and the options whose links are wanted: plans of one kind have one rule."""
+        return self.optimizer, tuple(name for name, off in _OFF.items() if self.common[name] != off)
 
     def hyper(self, steps: int) -> dict[str, Tensor]:
         """Return the hyperparameters of `rule` for a training of `steps` steps in all, `lr` at its base."""

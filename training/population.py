@@ -8,7 +8,7 @@ takes the very steps that it takes alone, to rounding, whoever is beside it; one
 Members come and go between steps; what remains is stacked anew.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,6 @@ from training.course import Course, Epoch, end_epoch, ending, epoch_of, obey, ta
 from training.data.examples import Data
 from training.monitors import SAMPLED, look
 from training.networks.base import Network
-from training.plan import Plan
 from training.state import State
 from training.watch import Diverged, Ending, Pause, Watch
 
@@ -64,7 +63,6 @@ class Lane:
     """Steps its members together. `network` and `data` are theirs all; `data` is on the device they train on."""
 
     def __init__(self, network: Network, data: Data) -> None:
-        self._network = network
         self._data = data
         self._outputs = torch.func.vmap(network.apply)
         self._members: list[Member] = []
@@ -158,19 +156,19 @@ class Lane:
         return obey(pause, member.watch, member.state, member.course.plan)
 
     def _take_out(self, member: Member) -> None:
-        """Give the member's state its part of the stacks."""
+        """Give the member's state its part of the stacks, as tensors of its own: a view would be saved with the whole."""
         at = self._members.index(member)
         crew = next(crew for crew in self._crews if member in crew.members)
-        member.state.params = [param[at].detach() for param in self._params]
+        member.state.params = [param[at].detach().clone() for param in self._params]
         member.state.rule = _picked(crew.state, at - crew.place.start)
 
     def _rebuild(self, members: list[Member]) -> None:
         """Stack these members, and no others."""
         for member in self._members:
             self._take_out(member)
-        ordered = sorted(members, key=lambda member: str(_kind(member.course.plan)))
+        ordered = sorted(members, key=_kind)
         self._crews, self._members = [], ordered
-        for _, crew in groupby(ordered, key=lambda member: _kind(member.course.plan)):
+        for _, crew in groupby(ordered, key=_kind):
             self._crews.append(_crew(list(crew), start=sum(len(other.members) for other in self._crews)))
         fields = zip(*(member.state.params for member in ordered), strict=True)
         self._params = [torch.stack([param.detach() for param in params]).requires_grad_() for params in fields]
@@ -187,16 +185,14 @@ def _crew(members: list[Member], *, start: int) -> _Crew:
     )
 
 
-def _kind(plan: Plan) -> Hashable:
-    """What members must have in common to be stepped by one call: the optimizer, and the links around it."""
-    common = plan.common
-    links = tuple(common[name] > 0 for name in ("clip_value", "clip_layer_norm", "clip_norm", "ema"))
-    return plan.optimizer, *links, common["swa_start"] < 1
+def _kind(member: Member) -> tuple[str, tuple[str, ...]]:
+    """What members must have in common to be stepped by one call."""
+    return member.course.plan.kind
 
 
 def _picked(state: Any, place: int) -> Any:  # noqa: ANN401 - the state of any rule
-    """Return one member's part of a stacked state."""
+    """Return a copy of one member's part of a stacked state."""
     if isinstance(state, Tensor):
-        return state[place]
+        return state[place].clone()
     parts = [_picked(part, place) for part in state]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)

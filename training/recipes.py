@@ -28,7 +28,8 @@ Recipe: TypeAlias = Callable[[Values, Values, int, Watch, Path | None], Outcome]
 def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None) -> Outcome:
     """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
-    Data that are not bundled are looked for in `folder`. Values of None count as absent. Raise ValueError for anything that cannot be run, naming what is valid.
+    Data that are not bundled are looked for in `folder`. Values of None count as absent. Raise ValueError for anything
+    that cannot be run, naming what is valid.
     """
     name: Any = objective.get("recipe")
     if name not in RECIPES:

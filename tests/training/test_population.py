@@ -17,6 +17,7 @@ from training.networks.base import Network
 from training.networks.table import build_network
 from training.plan import Plan, plan_of
 from training.population import Lane, Member
+from training.state import snapshot
 from training.watch import Ending, Pause
 
 CPU = torch.device("cpu")
@@ -165,3 +166,15 @@ def test_a_member_that_is_stopped_leaves_and_the_others_go_on() -> None:
         ended.update(lane.step())
     assert ended[stays] == Ending("completed")
     agree(stays.watch, alone(network, plan("adam"), 1)[1], relative=1e-10)  # type: ignore[arg-type]
+
+
+def test_what_is_taken_out_of_a_lane_is_the_members_own() -> None:
+    """Or a checkpoint of one would hold the memory of all."""
+    network = double(build_network(MLP, DIGITS))
+    lane = Lane(network, DIGITS)
+    lane.join([member(network, plan("adam"), seed, Keeper()) for seed in range(3)])
+    lane.step()
+    for each in lane.members:
+        lane._take_out(each)
+        for tensor in snapshot(each.state)["tensors"]:
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
