@@ -49,11 +49,14 @@ class Rule(Generic[StateT]):
     """An optimizer, or a link of one: `init(params)` makes the state of one member, `update` takes one step.
 
     `view` is given by rules whose result is not the parameters they train, such as averages of them. All are pure.
+    `by_tensor` says that it matters where one parameter ends and the next begins, as to rules for matrices; any other
+    rule may be given all parameters of a member as one long vector, and steps that in one go.
     """
 
     init: Callable[[Tensors], StateT]
     update: Update[StateT]
     view: View[StateT] | None = None
+    by_tensor: bool = False
 
     def evaluated(self, params: Tensors, state: StateT, hyper: Hyper) -> list[Tensor]:
         """Return the parameters to evaluate and to keep."""
@@ -66,6 +69,7 @@ def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
     A link that clips or adds weight decay to gradients stands before the rule; one that decays or averages parameters
     behind it. The view is that of the last link that has one.
     """
+    by_tensor = any(link.by_tensor for link in links)
 
     def init(params: Tensors) -> tuple[Any, ...]:
         return tuple(link.init(params) for link in links)
@@ -81,9 +85,9 @@ def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
 
     viewed = [(index, link.view) for index, link in enumerate(links) if link.view is not None]
     if not viewed:
-        return Rule(init, update)
+        return Rule(init, update, by_tensor=by_tensor)
     index, view = viewed[-1]
-    return Rule(init, update, lambda params, state, hyper: view(params, state[index], hyper))
+    return Rule(init, update, lambda params, state, hyper: view(params, state[index], hyper), by_tensor=by_tensor)
 
 
 def align(hyper: Tensor, like: Tensor) -> Tensor:
@@ -113,8 +117,9 @@ def scale(direction: Tensor, lr: Tensor) -> Tensor:
 
 
 def blend(past: Tensor, new: Tensor, beta: Tensor) -> Tensor:
-    """Return the moving average `beta * past + (1 - beta) * new`."""
-    return past * align(beta, past) + new * align(1 - beta, new)
+    """Return the moving average `beta * past + (1 - beta) * new`, in one pass over the tensors."""
+    weight = 1 - beta
+    return torch.lerp(past, new, float(weight) if weight.ndim == 0 else align(weight, new))
 
 
 def within(members: int, tensor: Tensor) -> tuple[int, ...]:
@@ -123,8 +128,8 @@ def within(members: int, tensor: Tensor) -> tuple[int, ...]:
 
 
 def off(hyper: Tensor) -> bool:
-    """Say whether a term weighted by `hyper` may be left out: it is zero, and finding out costs nothing."""
-    return hyper.ndim == 0 and hyper.device.type == "cpu" and not hyper
+    """Say whether a term weighted by `hyper` may be left out: it is zero for all, and finding out costs nothing."""
+    return hyper.device.type == "cpu" and not bool(hyper.any())
 
 
 def stack(states: Sequence[Any]) -> Any:  # noqa: ANN401 - of the type of the states

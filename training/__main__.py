@@ -6,16 +6,19 @@ middle of a trial, and with 2 on a message it cannot understand. The messages ar
 """
 
 import argparse
+import os
 import random
 import socket
 import traceback
+from typing import NoReturn
 
 import numpy as np
 import torch
 
 from training import recipes
-from training.channel import Channel, Outcome, Start, serve
+from training.channel import Channel, Outcome, Start, done_message
 from training.memory import OutOfMemory, is_out_of_memory
+from training.population.floor import Floor
 from training.protocol import DEVICE, OUT_OF_MEMORY, REASON_CHARACTERS, tail
 from training.recipes import NoDevice
 from training.reporter import Reporter
@@ -33,6 +36,19 @@ def attempt(start: Start, channel: Channel) -> Outcome:
     except Exception as error:  # noqa: BLE001 - the edge of the process: a trial's error must not end the trainer
         return Outcome("failed", reason_of(error), tail(traceback.format_exc()))
     return Outcome("stopped", reporter.reason) if outcome.outcome == "stopped" else outcome
+
+
+def serve(channel: Channel) -> NoReturn:
+    """Run trials for ever, singly or together, as each asks; the channel's thread ends the process."""
+    channel.send({"type": "ready", "pid": os.getpid()})
+    floor = Floor(channel, reason_of)
+    while True:
+        start = channel.next_start()
+        if start.lane:
+            reset(start.seed)
+            floor.serve(start)
+        else:
+            channel.send(done_message(start.trial, attempt(start, channel)))
 
 
 def reset(seed: int) -> None:
@@ -64,7 +80,7 @@ def reason_of(error: Exception) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description="Run trials for a supervisor.")
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of the inherited socket")
-    serve(Channel(socket.socket(fileno=parser.parse_args().fd)), attempt)
+    serve(Channel(socket.socket(fileno=parser.parse_args().fd)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,16 +29,21 @@ class Checkpoints:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A trial to run, as the supervisor sent it."""
+    """A trial to run, as the supervisor sent it; `wait` is whether it waits for verdicts, or at which steps."""
 
     trial: str
     objective: Mapping[str, Any]
     params: Mapping[str, Any]
     seed: int
-    wait: bool
+    wait: bool | Collection[int]
     attempt: int = 1
     checkpoints: Checkpoints | None = None
     data: Path | None = None
+    lane: bool = False
+
+    def waits(self, step: int) -> bool:
+        """Say whether it is to wait for the verdict on this step."""
+        return self.wait if isinstance(self.wait, bool) else step in self.wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended: `outcome` is one of protocol.OUTCOMES, `reason` one line, `error` a traceback."""
+    """How a trial ended: `outcome` is one of protocol.OUTCOMES, `reason` one line, `error` a traceback.
+
+    `ran` is how it was trained, as the message `done` has it.
+    """
 
     outcome: str
     reason: str | None = None
     error: str | None = None
+    ran: Mapping[str, Any] | None = None
 
 
 class Channel:
@@ -65,8 +75,8 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Start | Order | None] = queue.SimpleQueue()
+        self._starts: deque[Start] = deque()
         threading.Thread(target=self._read, name="supervisor", daemon=True).start()
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -78,38 +88,49 @@ class Channel:
             os._exit(0)
 
     def next_start(self) -> Start:
-        """Wait for the next trial."""
-        return self._starts.get()
+        """Wait for the next trial. Orders that came before it were meant for earlier ones, perhaps of this same trial."""
+        while not self._starts:
+            message = self._inbox.get()
+            if isinstance(message, Start):
+                return message
+        return self._starts.popleft()
 
     def next_order(self, seconds: float) -> Order | None:
         """Return the next verdict or stop, waiting at most `seconds` for it, else None."""
-        # Asked after every batch: an empty queue must cost next to nothing.
-        if seconds <= 0 and self._orders.empty():
+        deadline = time.monotonic() + seconds
+        while (message := self.next_message(deadline - time.monotonic() if seconds > 0 else 0.0)) is not None:
+            if isinstance(message, Order):
+                return message
+            self._starts.append(message)
+        return None
+
+    def next_message(self, seconds: float) -> Start | Order | None:
+        """Return what came next, a trial or an order, waiting at most `seconds` for it, else None."""
+        # Asked again and again while trials run: an empty queue must cost next to nothing.
+        if seconds <= 0 and self._inbox.empty():
             return None
         try:
-            return self._orders.get(timeout=seconds) if seconds > 0 else self._orders.get_nowait()
+            return self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
         except queue.Empty:
             return None
 
     def orders(self) -> Iterator[Order]:
         """Yield verdicts and stops as they come, until `end_orders`."""
-        while (order := self._orders.get()) is not None:
-            yield order
+        while (message := self._inbox.get()) is not None:
+            if isinstance(message, Order):
+                yield message
+            else:
+                self._starts.append(message)
 
     def end_orders(self) -> None:
         """Let the thread go that waits in `orders`."""
-        self._orders.put(None)
+        self._inbox.put(None)
 
     def _read(self) -> None:
         try:
             for line in self._connection.makefile("rb"):
-                message = understand(line)
-                if isinstance(message, Start):
-                    # What came before was meant for an earlier attempt, perhaps of this same trial.
-                    self._orders = queue.SimpleQueue()
-                    self._starts.put(message)
-                else:
-                    self._orders.put(message)
+                for message in understand(line):
+                    self._inbox.put(message)
         except (ValueError, KeyError, TypeError) as error:
             sys.stderr.write(f"trainer: protocol error: {error!r}\n")
             sys.stderr.flush()
@@ -144,8 +165,14 @@ def serve(channel: Channel, attempt: Callable[[Start, Channel], Outcome]) -> NoR
     while True:
         start = channel.next_start()
         ended = attempt(start, channel)
-        message = {"outcome": ended.outcome, "reason": ended.reason, "error": ended.error}
-        channel.send({"type": "done", "trial": start.trial, **message})
+        channel.send(done_message(start.trial, ended))
+
+
+def done_message(trial: str, ended: Outcome) -> protocol.Message:
+    """Say how a trial ended."""
+    said = {"outcome": ended.outcome, "reason": ended.reason, "error": ended.error}
+    ran = {} if ended.ran is None else {"ran": ended.ran}
+    return {"type": "done", "trial": trial, **said, **ran}
 
 
 def checkpoint_message(trial: str, saved: Saved) -> protocol.Message:
@@ -154,18 +181,24 @@ def checkpoint_message(trial: str, saved: Saved) -> protocol.Message:
     return {"type": "checkpoint", "trial": trial, **place}
 
 
-def understand(line: bytes) -> Start | Order:
+def understand(line: bytes) -> list[Start | Order]:
     """Read one line of the supervisor's. Raise ValueError, KeyError or TypeError if it does not follow the protocol."""
     message = protocol.decode(line)
     kind = message["type"]
     if kind == "start":
-        return _start(message)
+        return [_start(message)]
     if kind == "verdict":
-        return Order(message["trial"], message["step"], stop=bool(message["stop"]), reason=message.get("reason"))
+        return [_verdict(message["trial"], message["step"], message["stop"], message.get("reason"))]
+    if kind == "verdicts":
+        return [_verdict(*each) for each in message["of"]]
     if kind == "stop":
         wanted = bool(message.get("checkpoint", False))
-        return Order(message["trial"], None, stop=True, reason=message.get("reason"), checkpoint=wanted)
+        return [Order(message["trial"], None, stop=True, reason=message.get("reason"), checkpoint=wanted)]
     raise ValueError(f"unknown message type {kind!r}")
+
+
+def _verdict(trial: str, step: int, stop: object, reason: str | None) -> Order:
+    return Order(trial, step, stop=bool(stop), reason=reason)
 
 
 def _start(message: protocol.Message) -> Start:
@@ -175,11 +208,16 @@ def _start(message: protocol.Message) -> Start:
         objective=dict(message["objective"]),
         params=dict(message["params"]),
         seed=int(message["seed"]),
-        wait=bool(message.get("wait", False)),
+        wait=_wait(message.get("wait", False)),
         attempt=int(message.get("attempt", 1)),
         checkpoints=None if given is None else _checkpoints(dict(given)),
         data=None if data is None else Path(data),
+        lane=bool(message.get("lane", False)),
     )
+
+
+def _wait(given: object) -> bool | frozenset[int]:
+    return frozenset(int(step) for step in given) if isinstance(given, list) else bool(given)
 
 
 def _checkpoints(given: Mapping[str, Any]) -> Checkpoints:

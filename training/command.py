@@ -183,7 +183,7 @@ class Run:
                 continue
             if order.stop:
                 self._stop = self._stop or order
-            if order.stop or self._start.wait:
+            if order.stop or self._start.waits(order.step or 0):
                 self._write(order_words(order))
 
     def _write(self, message: Mapping[str, Any]) -> None:

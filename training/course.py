@@ -7,7 +7,7 @@ one that goes on from a snapshot takes the very steps of one that was never inte
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from optim.transform import Rule
 from training.data.examples import Data
-from training.evaluation import evaluate
+from training.evaluation import evaluate, first_loss
 from training.monitors import VANISHED_EPOCHS
 from training.networks.base import Network
 from training.plan import Plan
@@ -29,6 +29,8 @@ EXPLOSION = 10.0
 LEAST_LOSS = 0.01
 # One whose training loss is over this share of it has hardly learned.
 UNLEARNED = 0.5
+# Learning rates are computed for about so many steps at a time.
+SPAN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,48 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The batches of an epoch, as numbers of examples, with the learning rate of each, and the generator's state after."""
+    """The order of an epoch's examples, the learning rate of each of its batches, and the generator's state after it."""
 
-    batches: tuple[Tensor, ...]
-    rates: tuple[Tensor, ...]
+    numbers: Tensor
+    rates: Tensor
     order: Tensor
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run under way: where it stands, who follows it, and the epoch it is in. One object for each run."""
+
+    course: Course
+    state: State
+    watch: Watch
+    epoch: Epoch = field(init=False)
+    _span: tuple[int, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        """Begin where the state stands."""
+        self.enter_epoch()
+
+    def enter_epoch(self) -> None:
+        """Draw the epoch that the state is in, the same however often it is asked for."""
+        course, state = self.course, self.state
+        generator = Generator()
+        generator.set_state(state.order)
+        numbers = torch.randperm(len(course.data.train), generator=generator)
+        rates = course.hyper["lr"] * (self._factors() * course.plan.held(state.plateau))
+        self.epoch = Epoch(numbers, rates, generator.get_state())
+
+    def _factors(self) -> Tensor:
+        """Return the factors on the rate for the epoch's batches. They are computed for whole spans of epochs.
+
+        Spans lie alike in every attempt: a factor computed in another vector may differ in its last bit.
+        """
+        batches = self.course.batches
+        epochs = max(1, SPAN // batches)
+        span, within = divmod(self.state.epoch, epochs)
+        if self._span is None or self._span[0] != span:
+            first = span * epochs * batches
+            self._span = span, self.course.factor(torch.arange(first, first + epochs * batches))
+        return self._span[1][within * batches : (within + 1) * batches]
 
 
 def set_out(network: Network, data: Data, plan: Plan, *, device: torch.device) -> Course:
@@ -74,7 +113,7 @@ def begin(course: Course, *, seed: int, watch: Watch) -> State:
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)
-    state.initial = evaluate(course.network, course.data, params, course.data.train, most_blocks=1)["loss"]
+    state.initial = first_loss(course.network, course.data, params)
     return state
 
 
@@ -84,50 +123,52 @@ def generators(seed: int) -> tuple[Generator, Generator]:
     return Generator().manual_seed(children[0]), Generator().manual_seed(children[1])
 
 
-def epoch_of(course: Course, state: State) -> Epoch:
-    """Return the epoch that the run is in, the same however often it is asked for."""
-    generator = Generator()
-    generator.set_state(state.order)
-    numbers = torch.randperm(len(course.data.train), generator=generator)
-    first = state.epoch * course.batches
-    factors = course.factor(torch.arange(first, first + course.batches)) * course.plan.held(state.plateau)
-    return Epoch(
-        batches=torch.split(numbers, course.batch_size),
-        rates=(course.hyper["lr"] * factors).unbind(),
-        order=generator.get_state(),
-    )
-
-
 def take_loss(state: State, loss: float, *, examples: int) -> None:
     """Take the mean loss of a batch of so many examples. Raise Diverged if it is no number or has run away."""
-    if not math.isfinite(loss):
-        raise Diverged(f"{_where(state)}: the training loss is {loss}")
-    if state.gauges.explodes(loss, limit=_limit(state), batch_size=examples):
-        raise Diverged(f"{_where(state)}: the training loss, {_excess(state)}")
+    exploded = math.isfinite(loss) and state.gauges.explodes(loss, limit=explosion_limit(state), batch_size=examples)
+    if exploded or not math.isfinite(loss):
+        raise Diverged(broken(state, loss))
     state.total += loss * examples
 
 
-def end_epoch(course: Course, state: State, watch: Watch, *, order: Tensor) -> None:
-    """Measure the epoch just trained, report it and begin the next. Raise Diverged for values that are not finite."""
-    values = _measure(course, state)
+def broken(state: State, loss: float) -> str:
+    """Say how a run has diverged in the batch at which it stands, whose mean loss was this."""
+    where = f"epoch {state.epoch + 1}, step {state.batches + 1}: the training loss"
+    return f"{where}, {_excess(state)}" if math.isfinite(loss) else f"{where} is {loss}"
+
+
+def explosion_limit(state: State) -> float:
+    """Return the loss over which a run has diverged if it finds no way back."""
+    return EXPLOSION * max(state.initial, LEAST_LOSS)
+
+
+def validated(course: Course, state: State) -> dict[str, float]:
+    """Return how well the run's parameters do on the validation part, by name."""
+    with torch.no_grad():
+        params = course.rule.evaluated(state.params, state.rule, course.hyper)
+    return evaluate(course.network, course.data, params, course.data.val)
+
+
+def end_epoch(run: Run, found: Mapping[str, float]) -> None:
+    """Report the epoch just trained, which `validated` found to do so well, and go to the next.
+
+    Raise Diverged for values that are not finite.
+    """
+    course, state = run.course, run.state
+    values = _values(course, state, found)
     notice = state.gauges.vanishing() if values["train_loss"] > UNLEARNED * state.initial else None
-    watch.report(state.epoch + 1, values)
-    state.order = order
+    run.watch.report(state.epoch + 1, values)
+    state.order = run.epoch.order
     state.epoch, state.batches, state.total = state.epoch + 1, 0, 0.0
     state.gauges = state.gauges.next_epoch(notice)
     state.plateau = course.plan.after_epoch(state.plateau, values["val_loss"])
 
 
-def heed(watch: Watch, state: State, plan: Plan) -> bool:
-    """Do what the watch wants done; return whether to stop."""
-    return obey(watch.between(), watch, state, plan)
-
-
-def obey(pause: Pause, watch: Watch, state: State, plan: Plan) -> bool:
-    """Do what the watch wanted; return whether to stop."""
+def obey(run: Run, pause: Pause) -> bool:
+    """Do what the run's watch wanted; return whether to stop."""
     # A run that went on from its very end would have nothing to report.
-    if Pause.SAVE in pause and state.epoch < plan.epochs:
-        watch.save(state.epoch, snapshot(state))
+    if Pause.SAVE in pause and run.state.epoch < run.course.plan.epochs:
+        run.watch.save(run.state.epoch, snapshot(run.state))
     return Pause.STOP in pause
 
 
@@ -139,28 +180,20 @@ def ending(course: Course, state: State) -> Ending:
     return Ending("completed", state.gauges.notice if told else None)
 
 
-def _measure(course: Course, state: State) -> dict[str, float]:
+def _values(course: Course, state: State, found: Mapping[str, float]) -> dict[str, float]:
     """Return the values of the epoch just trained. Raise Diverged if they are not finite."""
-    train_loss = state.total / len(course.data.train)
-    with torch.no_grad():
-        params = course.rule.evaluated(state.params, state.rule, course.hyper)
-    found = evaluate(course.network, course.data, params, course.data.val)
     if not math.isfinite(found["loss"]):
         raise Diverged(f"epoch {state.epoch + 1}: val_loss is {found['loss']}")
-    validated = {f"val_{name}": value for name, value in found.items()}
-    return {"train_loss": train_loss, **validated, **state.gauges.values()}
-
-
-def _where(state: State) -> str:
-    return f"epoch {state.epoch + 1}, step {state.batches + 1}"
-
-
-def _limit(state: State) -> float:
-    return EXPLOSION * max(state.initial, LEAST_LOSS)
+    train_loss = state.total / len(course.data.train)
+    return {
+        "train_loss": train_loss,
+        **{f"val_{name}": value for name, value in found.items()},
+        **state.gauges.values(),
+    }
 
 
 def _excess(state: State) -> str:
     return (
-        f"{state.gauges.smoothed:.4g} on average, went over {_limit(state):.4g}, {EXPLOSION:g} times the loss before "
+        f"{state.gauges.smoothed:.4g} on average, went over {explosion_limit(state):.4g}, {EXPLOSION:g} times the loss before "
         "training, and did not come back: try a lower learning rate or a warm-up"
     )

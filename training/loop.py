@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from training.course import Course, begin, end_epoch, ending, epoch_of, heed, set_out, take_loss
+from training.course import Course, Run, begin, end_epoch, ending, obey, set_out, take_loss, validated
 from training.data.examples import Data
 from training.memory import SMALLER, advice, advising
 from training.monitors import SAMPLED, look
@@ -22,31 +22,56 @@ def train(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch, 
     end, `grad_norm` and `update_ratio` are means over steps of the epoch. Only finite values are reported. Raise
     OutOfMemory, with what to try, and ValueError for a plan that does not go with the data.
     """
+    run = start(network, data, plan, seed=seed, watch=watch, device=device)
+    while (ended := step(run)) is None:
+        pass
+    return ended
+
+
+def start(network: Network, data: Data, plan: Plan, *, seed: int, watch: Watch, device: torch.device = CPU) -> Run:
+    """Return a run at its beginning, or where its watch has a snapshot of it. Raise as `train` does."""
     with advising(f"the network did not fit: {SMALLER}"):
         course = set_out(network, data, plan, device=device)
-        try:
-            return _run(course, begin(course, seed=seed, watch=watch), watch)
-        except Diverged as diverged:
-            return Ending("diverged", str(diverged))
+        return Run(course, begin(course, seed=seed, watch=watch), watch)
 
 
-def _run(course: Course, state: State, watch: Watch) -> Ending:
-    needs = advice(course.batch_size, whole=course.plan.common["batch_mode"] == "full")
-    while state.epoch < course.plan.epochs:
-        epoch = epoch_of(course, state)
-        for batch in range(state.batches, course.batches):
-            with advising(needs):
-                _step(course, state, *course.data.train.rows(epoch.batches[batch]), epoch.rates[batch])
-            if heed(watch, state, course.plan):
+def step(run: Run) -> Ending | None:
+    """Train one batch, end the epoch if that was its last, do what the watch wants; return how the run ended, if it did.
+
+    Raise OutOfMemory, with what to try.
+    """
+    course, state = run.course, run.state
+    try:
+        # One that was interrupted behind its last batch has only to be measured.
+        if state.batches < course.batches:
+            with advising(advice(course.batch_size, whole=course.plan.common["batch_mode"] == "full")):
+                _train_batch(run)
+            if obey(run, run.watch.between()):
                 return Ending("stopped")
-        end_epoch(course, state, watch, order=epoch.order)
-        if heed(watch, state, course.plan):
-            return Ending("stopped")
-    return ending(course, state)
+        return _end_epoch(run) if state.batches == course.batches else None
+    except Diverged as diverged:
+        return Ending("diverged", str(diverged))
+
+
+def _end_epoch(run: Run) -> Ending | None:
+    with advising(f"the network did not fit: {SMALLER}"):
+        end_epoch(run, validated(run.course, run.state))
+    if obey(run, run.watch.between()):
+        return Ending("stopped")
+    if run.state.epoch == run.course.plan.epochs:
+        return ending(run.course, run.state)
+    run.enter_epoch()
+    return None
+
+
+def _train_batch(run: Run) -> None:
+    course, state, epoch = run.course, run.state, run.epoch
+    first = state.batches * course.batch_size
+    inputs, targets = course.data.train.rows(epoch.numbers[first : first + course.batch_size])
+    _step(course, state, inputs, targets, epoch.rates[state.batches])
 
 
 def _step(course: Course, state: State, inputs: Tensor, targets: Tensor, lr: Tensor) -> None:
-    """Train one batch."""
     params = state.params
     loss = course.data.task.losses(course.network.apply(params, inputs), targets).mean()
     take_loss(state, loss.item(), examples=len(targets))
@@ -54,7 +79,7 @@ def _step(course: Course, state: State, inputs: Tensor, targets: Tensor, lr: Ten
     with torch.no_grad():
         updates, state.rule = course.rule.update(grads, state.rule, params, {**course.hyper, "lr": lr})
         if state.batches % SAMPLED == 0:
-            state.gauges.take(look(params, grads, updates)[0])
+            state.gauges.take(look(params, grads, updates).tolist())
         for param, update in zip(params, updates, strict=True):
             param.add_(update)
     state.batches += 1

@@ -107,25 +107,32 @@ class Gauges:
         return replace(self, grad_norm=0.0, update_ratio=0.0, reach=0.0, samples=0, vanished=vanished, notice=notice)
 
 
-def look(
-    params: Sequence[Tensor], grads: Sequence[Tensor], updates: Sequence[Tensor], *, members: int = 0
-) -> list[list[float]]:
-    """Return grad_norm, update_ratio and reach of one step, of each member where there is a member axis (`members` 1)."""
-    gradient, change, size = (_norms(tensors, members) for tensors in (grads, updates, params))
+def look(params: Sequence[Tensor], grads: Sequence[Tensor], updates: Sequence[Tensor], *, members: int = 0) -> Tensor:
+    """Return grad_norm, update_ratio and reach of one step, shape (3,); of stacked members (`members` 1), (P, 3)."""
+    by_tensor = norms(grads, members)
+    gradient, change, size = (
+        _together(by_tensor),
+        _together(norms(updates, members)),
+        _together(norms(params, members)),
+    )
     ratio = torch.where(size > 0, change / size, 0.0)
-    seen: list[list[float]] = torch.stack([gradient, ratio, _reach(grads, members)], dim=-1).reshape(-1, 3).tolist()
-    return seen
+    return torch.stack([gradient, ratio, _reach(grads, by_tensor, members)], dim=-1)
 
 
-def _norms(tensors: Sequence[Tensor], members: int) -> Tensor:
-    """Return the norm of all tensors together, shape () or (P,)."""
-    squares = [tensor.reshape(*tensor.shape[:members], -1).square().sum(dim=-1) for tensor in tensors]
-    return torch.stack(squares).sum(dim=0).sqrt()
+def norms(tensors: Sequence[Tensor], members: int) -> Tensor:
+    """Return the norm of each tensor, shape (tensors,) or (tensors, P)."""
+    return torch.stack([torch.linalg.vector_norm(each.reshape(*each.shape[:members], -1), dim=-1) for each in tensors])
 
 
-def _reach(grads: Sequence[Tensor], members: int) -> Tensor:
+def _together(by_tensor: Tensor) -> Tensor:
+    together: Tensor = torch.linalg.vector_norm(by_tensor, dim=0)
+    return together
+
+
+def _reach(grads: Sequence[Tensor], by_tensor: Tensor, members: int) -> Tensor:
     """Return the smallest gradient of a weight over the largest of any parameter; 1 where there are no gradients."""
-    sizes = torch.stack([grad.reshape(*grad.shape[:members], -1).square().mean(dim=-1).sqrt() for grad in grads])
+    elements = [max(1, grad[0].numel() if members else grad.numel()) for grad in grads]
+    sizes = by_tensor / torch.tensor(elements, device=by_tensor.device).sqrt().reshape(-1, *[1] * members)
     weights = [place for place, grad in enumerate(grads) if grad.ndim - members > 1]
     largest = sizes.amax(dim=0)
     if not weights:

@@ -1,19 +1,21 @@
 """What a trial can run, by name, and how an objective and a trial's parameters become a plan."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
 from training import loop
 from training.channel import Outcome
 from training.data.bundled import DATA
+from training.data.examples import Data
 from training.data.folder import find
+from training.networks.base import Network
 from training.networks.table import build_network
-from training.plan import Values, plan_of
+from training.plan import Plan, Values, plan_of
 from training.tasks import CLASSIFICATION, REGRESSION, Task
 from training.watch import Watch
 
@@ -22,37 +24,52 @@ class NoDevice(RuntimeError):
     """This host lacks the device that an objective asks for: no fault of the trial's."""
 
 
-Recipe: TypeAlias = Callable[[Values, Values, int, Watch, Path | None], Outcome]
+TASKS: Mapping[str, Task] = MappingProxyType({"classifier": CLASSIFICATION, "regressor": REGRESSION})
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a trial trains: a network on data by a plan, on a device."""
+
+    network: Network
+    data: Data
+    plan: Plan
+    device: torch.device
 
 
 def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None) -> Outcome:
     """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
+    After each epoch it reports what `loop.train` measures. Raise as `prepare` does.
+    """
+    given = prepare(objective, params, folder=folder)
+    ending = loop.train(given.network, given.data, given.plan, seed=seed, watch=watch, device=given.device)
+    return Outcome(ending.outcome, ending.reason)
+
+
+def prepare(objective: Values, params: Values, *, folder: Path | None = None) -> Prepared:
+    """Return what the objective's recipe trains with a trial's parameters.
+
     Data that are not bundled are looked for in `folder`. Values of None count as absent. Raise ValueError for anything
-    that cannot be run, naming what is valid.
+    that cannot be run, naming what is valid, and NoDevice.
     """
     name: Any = objective.get("recipe")
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(RECIPES)}")
-    return RECIPES[name](_present(objective), _present(params), seed, watch, folder)
-
-
-def _train(task: Task, objective: Values, params: Values, seed: int, watch: Watch, folder: Path | None) -> Outcome:
-    """Train a network on data of this task, and report after each epoch what `loop.train` measures."""
-    plan = plan_of(objective, params)
+    if name not in TASKS:
+        raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(TASKS)}")
+    objective = _present(objective)
+    plan = plan_of(objective, _present(params))
     data = find(_required(objective, "data"), folder)
+    _check_task(data, name)
+    network = build_network(_required(objective, "network"), data)
+    return Prepared(network, data, plan, device_of(objective.get("device", "cpu")))
+
+
+def _check_task(data: Data, recipe: str) -> None:
+    task = TASKS[recipe]
     if data.task is not task:
         own = next(name for name, other in TASKS.items() if other is data.task)
         remedy = "" if task is CLASSIFICATION or data.name in DATA else ", or store the targets as floats, such as 3.0"
         raise ValueError(f"the data {data.name} are for {data.task.name}: use the recipe {own}{remedy}")
-    network = build_network(_required(objective, "network"), data)
-    device = device_of(objective.get("device", "cpu"))
-    ending = loop.train(network, data, plan, seed=seed, watch=watch, device=device)
-    return Outcome(ending.outcome, ending.reason)
-
-
-TASKS: Mapping[str, Task] = MappingProxyType({"classifier": CLASSIFICATION, "regressor": REGRESSION})
-RECIPES: Mapping[str, Recipe] = MappingProxyType({name: partial(_train, task) for name, task in TASKS.items()})
 
 
 def device_of(name: str) -> torch.device:

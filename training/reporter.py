@@ -16,8 +16,7 @@ class Reporter:
 
     def __init__(self, channel: Channel, start: Start) -> None:
         self._channel = channel
-        self._trial = start.trial
-        self._wait = start.wait
+        self._start = start
         self._pulse = Pulse(channel, start.trial)
         self._stop: Order | None = None
         self._keeper: Keeper | None = None
@@ -39,20 +38,29 @@ class Reporter:
         if found is None:
             return None
         saved, snapshot = found
-        self._channel.send({"type": "resumed", "trial": self._trial, "step": saved.step})
+        self._channel.send({"type": "resumed", "trial": self._start.trial, "step": saved.step})
         return snapshot
 
     def report(self, step: int, values: dict[str, float]) -> None:
-        """Send a measurement; where the study prunes, wait for its verdict."""
-        self._channel.send({"type": "measurement", "trial": self._trial, "step": step, "values": values})
+        """Send a measurement; where the study may prune at this step, wait for its verdict."""
+        self._channel.send({"type": "measurement", "trial": self._start.trial, "step": step, "values": values})
         self._pulse.put_off()
-        if self._wait:
+        if self._start.waits(step):
             self._await_verdict(step)
 
     def between(self) -> Pause:
         """Look for a stop, show a sign of life, and say what to do."""
         while self._stop is None and (order := self._channel.next_order(0)) is not None:
-            self._take(order)
+            self.take(order)
+        return self._pause()
+
+    def take(self, order: Order) -> None:
+        """Take a verdict or a stop."""
+        # An order for another trial came after that one had ended.
+        if order.trial == self._start.trial and order.stop:
+            self._stop = self._stop or order
+
+    def _pause(self) -> Pause:
         if self._stop is not None:
             return Pause.STOP | Pause.SAVE if self._stop.checkpoint else Pause.STOP
         now = time.monotonic()
@@ -65,18 +73,13 @@ class Reporter:
             return
         saved = self._keeper.save(step, snapshot)
         if saved is not None:
-            self._channel.send(checkpoint_message(self._trial, saved))
+            self._channel.send(checkpoint_message(self._start.trial, saved))
             self._keeper.prune()
         self._save_due = time.monotonic() + self._seconds
 
     def _await_verdict(self, step: int) -> None:
         deadline = time.monotonic() + protocol.VERDICT_SECONDS
         while (order := self._channel.next_order(deadline - time.monotonic())) is not None:
-            self._take(order)
-            if self._stop is not None or (order.trial == self._trial and order.step == step):
+            self.take(order)
+            if self._stop is not None or (order.trial == self._start.trial and order.step == step):
                 return
-
-    def _take(self, order: Order) -> None:
-        # An order for another trial came after that one had ended.
-        if order.trial == self._trial and order.stop:
-            self._stop = order

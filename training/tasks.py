@@ -3,9 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
+
+
+# Of outputs (n, ...) and targets (n,), a number for each example (n,).
+Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +21,18 @@ class Task:
     """
 
     name: str
-    losses: Callable[[Tensor, Tensor], Tensor]
-    measures: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+    losses: Measure
+    measures: Mapping[str, Measure]
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(outputs, targets, reduction="none")
+    # As F.cross_entropy, but along columns: over the short rows of a few classes the CPU takes several times as long.
+    logs = F.log_softmax(outputs.mT.contiguous(), dim=0)
+    return -logs.gather(0, targets.unsqueeze(0)).squeeze(0)
 
 
 def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.argmax(dim=1) == targets
+    return outputs.max(dim=1).indices == targets  # argmax, and faster
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

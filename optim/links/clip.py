@@ -55,4 +55,4 @@ def _factor(norm: Tensor, bound: Tensor) -> Tensor:
 
 by_value = Rule(nothing, _by_value)
 by_norm = Rule(nothing, _by_norm)
-by_layer = Rule(nothing, _by_layer)
+by_layer = Rule(nothing, _by_layer, by_tensor=True)

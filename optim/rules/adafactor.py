@@ -94,4 +94,4 @@ def _rms(tensor: Tensor, members: int) -> Tensor:
     return norm.double() / math.sqrt(max(size, 1))
 
 
-RULE = chain(Rule(_init, _update), decoupled)
+RULE = chain(Rule(_init, _update, by_tensor=True), decoupled)

@@ -62,11 +62,11 @@ def _step(
 ) -> tuple[list[Tensor], AdamState]:
     mean = [blend(past, grad, hyper["beta1"]) for grad, past in zip(grads, state.mean, strict=True)]
     square = [blend(past, grad * grad, hyper["beta2"]) for grad, past in zip(grads, state.square, strict=True)]
-    # Both corrections are one number a member, so they are applied where they cost one operation each.
-    lr, root, eps = hyper["lr"] / corrections[0], corrections[1].sqrt(), hyper["eps"]
+    # Both corrections are one number a member: m / (sqrt(s) / root + eps) is root m / (sqrt(s) + root eps).
+    root = corrections[1].sqrt()
+    lr, eps = hyper["lr"] * root / corrections[0], hyper["eps"] * root
     updates = [
-        scale(first / (second.sqrt() / align(root, second) + align(eps, second)), lr)
-        for first, second in zip(mean, square, strict=True)
+        scale(first / (second.sqrt() + align(eps, second)), lr) for first, second in zip(mean, square, strict=True)
     ]
     return updates, AdamState(state.step + 1, mean, square)
 

@@ -83,4 +83,4 @@ def _step(mean: Tensor, grad: Tensor, hyper: Hyper) -> Tensor:
     return scale(direction.reshape(grad.shape), rate)
 
 
-RULE = Rule(_init, _update)
+RULE = Rule(_init, _update, by_tensor=True)

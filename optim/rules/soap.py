@@ -165,4 +165,4 @@ def _settled(covariance: Tensor) -> Tensor:
     return covariance + torch.diag_embed(_SETTLING * diagonal.mean(dim=-1, keepdim=True) * ramp)
 
 
-RULE = chain(Rule(_init, _update), decoupled)
+RULE = chain(Rule(_init, _update, by_tensor=True), decoupled)

@@ -54,11 +54,11 @@ def refuses_over(most: int) -> Any:
     """Return `means` of a host that has room for blocks of `most` examples."""
     real = evaluation.means
 
-    def means(network: Any, task: Any, params: Any, blocks: Any) -> Any:
+    def means(network: Any, params: Any, blocks: Any, measures: Any) -> Any:
         held = list(blocks)
         if max(len(targets) for _, targets in held) > most:
             torch.empty(2**60, dtype=torch.uint8)
-        return real(network, task, params, held)
+        return real(network, params, held, measures)
 
     return means
 

@@ -111,7 +111,7 @@ class Silent(channel.Channel):
     """A supervisor that listens and never answers."""
 
     def __init__(self) -> None:
-        self._orders = queue.SimpleQueue()
+        self._inbox = queue.SimpleQueue()
 
     def send(self, message: Mapping[str, Any]) -> None:
         del message

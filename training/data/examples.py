@@ -37,7 +37,8 @@ class InMemory:
 
     def rows(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         numbers = numbers.to(self.inputs.device)
-        return self.inputs[numbers], self.targets[numbers]
+        # Several times as fast as indexing on a CPU.
+        return self.inputs.index_select(0, numbers), self.targets.index_select(0, numbers)
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(torch.split(self.inputs, size), torch.split(self.targets, size), strict=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Generator, Tensor
 
 from training.data.examples import Data
@@ -20,11 +21,20 @@ Spec: TypeAlias = Mapping[str, Any]
 class Network:
     """`init` returns float32 parameters on the CPU; those of one layer follow each other, weight before bias.
 
-    `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number.
+    `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number. One that `stacks` does so for
+    the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). One that
+    is not `rowwise` gives an example other outputs in another batch, as batch statistics do.
     """
 
     init: Callable[[Generator], list[Tensor]]
     apply: Callable[[Params, Tensor], Tensor]
+    stacks: bool = False
+    rowwise: bool = True
+
+    @property
+    def stacked(self) -> Callable[[Params, Tensor], Tensor]:
+        """`apply` for stacked members: parameters (P, ...) and inputs (P, n, ...)."""
+        return self.apply if self.stacks else torch.func.vmap(self.apply)
 
 
 @dataclass(frozen=True, slots=True)

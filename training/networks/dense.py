@@ -18,6 +18,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {"relu": F.relu, "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu}
 )
 DEFAULT_ACTIVATION = "relu"
+MATRIX_AXES = 2
 # What the rectifier and its smooth relatives do to the variance; tanh is the identity at zero.
 GAINS: Mapping[str, float] = MappingProxyType({"relu": RECTIFIED, "tanh": 1.0, "gelu": RECTIFIED, "silu": RECTIFIED})
 
@@ -33,8 +34,22 @@ def dense(widths: Sequence[int], *, gain: float = RECTIFIED) -> list[Part]:
 
 
 def apply_dense(params: Params, inputs: Tensor, activation: Activation = F.relu) -> Tensor:
-    """Apply such layers; nothing follows the last one."""
+    """Apply such layers; nothing follows the last one. They may be stacked, and the inputs (P, n, ...) with them."""
+    if params[0].ndim > MATRIX_AXES:
+        return _apply_stacked(params, inputs, activation)
     *inner, (weight, bias) = layers(params)
     for inner_weight, inner_bias in inner:
         inputs = activation(F.linear(inputs, inner_weight, inner_bias))
     return F.linear(inputs, weight, bias)
+
+
+def _apply_stacked(params: Params, inputs: Tensor, activation: Activation) -> Tensor:
+    """Apply layers of P members, examples as columns: so the gradients of all tensors come out in one piece each.
+
+    What vmap makes of F.linear takes half as long again, and twice as long for few members.
+    """
+    *inner, (weight, bias) = layers(params)
+    columns = inputs.mT
+    for inner_weight, inner_bias in inner:
+        columns = activation(torch.baddbmm(inner_bias.unsqueeze(-1), inner_weight, columns))
+    return torch.baddbmm(bias.unsqueeze(-1), weight, columns).mT

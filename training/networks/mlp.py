@@ -17,7 +17,7 @@ def _build(spec: Spec, data: Data) -> Network:
     def apply(params: Params, inputs: Tensor) -> Tensor:
         return apply_dense(params, inputs, activation)
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply)
+    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, stacks=True)
 
 
 MLP = Family(

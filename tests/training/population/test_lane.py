@@ -10,13 +10,14 @@ import torch
 from optim import catalog
 from tests.training.recorder import Recorder
 from training import loop
-from training.course import begin, set_out
+from training.course import Run
 from training.data.bundled import load
 from training.data.examples import Data, Examples, InMemory
 from training.networks.base import Network
 from training.networks.table import build_network
 from training.plan import Plan, plan_of
-from training.population import Lane, Member
+from training.population.lane import Lane
+from training.population.strides import lay_out
 from training.state import snapshot
 from training.watch import Ending, Pause
 
@@ -80,9 +81,8 @@ def alone(network: Network, given: Plan, seed: int) -> tuple[Ending, Keeper]:
     return loop.train(network, DIGITS, given, seed=seed, watch=watch), watch
 
 
-def member(network: Network, given: Plan, seed: int, watch: Keeper) -> Member:
-    course = set_out(network, DIGITS, given, device=CPU)
-    return Member(course, begin(course, seed=seed, watch=watch), watch)
+def member(network: Network, given: Plan, seed: int, watch: Keeper) -> Run:
+    return loop.start(network, DIGITS, given, seed=seed, watch=watch)
 
 
 def together(network: Network, plans: list[Plan], *, at_once: int) -> list[tuple[Ending, Keeper]]:
@@ -90,13 +90,13 @@ def together(network: Network, plans: list[Plan], *, at_once: int) -> list[tuple
     lane = Lane(network, DIGITS)
     waiting = [member(network, given, seed, Keeper()) for seed, given in enumerate(plans)]
     everyone = list(waiting)
-    endings: dict[Member, Ending] = {}
-    while waiting or lane.members:
-        free = at_once - len(lane.members)
+    endings: dict[Run, Ending] = {}
+    while waiting or lane.runs:
+        free = at_once - len(lane.runs)
         if free and waiting:
             lane.join(waiting[:free])
             waiting = waiting[free:]
-        endings.update(lane.step())
+        endings.update(lane.advance())
     return [(endings[each], each.watch) for each in everyone]  # type: ignore[misc]
 
 
@@ -136,8 +136,7 @@ def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
         lane = Lane(network, DIGITS)
         watched = member(network, sound, 1, Keeper())
         lane.join([watched, member(network, beside, 2, Keeper())])
-        lane._train()
-        lane._train()
+        lane._train(lay_out(lane.runs, most=2))
         lane._take_out(watched)
         return watched.state.params
 
@@ -154,16 +153,16 @@ def test_a_member_that_is_stopped_leaves_and_the_others_go_on() -> None:
     lane = Lane(network, DIGITS)
     stays, goes = member(network, plan("adam"), 1, Keeper()), member(network, plan("adam"), 2, Keeper(batches=2))
     lane.join([stays, goes])
-    ended: dict[Member, Ending] = {}
+    ended: dict[Run, Ending] = {}
     steps = 0
     while goes not in ended:
-        ended.update(lane.step())
+        ended.update(lane.advance())
         steps += 1
     assert steps == 3
     assert ended[goes] == Ending("stopped")
-    assert lane.members == [stays]
-    while lane.members:
-        ended.update(lane.step())
+    assert lane.runs == [stays]
+    while lane.runs:
+        ended.update(lane.advance())
     assert ended[stays] == Ending("completed")
     agree(stays.watch, alone(network, plan("adam"), 1)[1], relative=1e-10)  # type: ignore[arg-type]
 
@@ -173,8 +172,8 @@ def test_what_is_taken_out_of_a_lane_is_the_members_own() -> None:
     network = double(build_network(MLP, DIGITS))
     lane = Lane(network, DIGITS)
     lane.join([member(network, plan("adam"), seed, Keeper()) for seed in range(3)])
-    lane.step()
-    for each in lane.members:
+    lane.advance()
+    for each in lane.runs:
         lane._take_out(each)
         for tensor in snapshot(each.state)["tensors"]:
             assert tensor.untyped_storage().nbytes() == tensor.nbytes

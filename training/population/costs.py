@@ -1,0 +1,106 @@
+"""What a step of a lane costs, as measured, and what follows from it: how many members pay, and who shares a lane.
+
+A step of P members with batches of n examples takes about
+
+    seconds = fixed + P (each + example n)
+
+where `fixed` is what calling the tensor program costs however little is in it. One alone pays it all; a lane pays once.
+So a lane pays until `fixed` is a small share of its step; more members would only take longer. Members whose batches
+are smaller than others' may be filled up to theirs and share the lane, which costs them examples that do not count;
+that pays where it is less than the `fixed` of a lane of their own.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+# A number of members counts once it has taken so many steps: the first ones are of no use to anybody's watch.
+LEAST_STEPS = 12
+# Members are added until the fixed cost of a step is this share of it.
+FIXED_SHARE = 0.2
+# How many are tried beside the first, before anything is known of how cost grows with them.
+FIRST_ROOM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds of a step: `fixed`, and for each member `each` and `example` times the examples of its batch."""
+
+    fixed: float
+    each: float
+    example: float
+
+    def member(self, size: int) -> float:
+        """Return what one more member with batches of this size adds to a step."""
+        return self.each + self.example * size
+
+
+class Clock:
+    """The shortest step seen, by how many members it had and how many examples each of them."""
+
+    def __init__(self) -> None:
+        self._shortest: dict[tuple[int, int], float] = {}
+        self._steps: Counter[tuple[int, int]] = Counter()
+
+    def take(self, members: int, size: int, seconds: float) -> None:
+        """Take the seconds of a step."""
+        key = members, size
+        self._steps[key] += 1
+        self._shortest[key] = min(seconds, self._shortest.get(key, seconds))
+
+    @property
+    def known(self) -> dict[tuple[int, int], float]:
+        """Where enough steps were taken to go by."""
+        return {key: took for key, took in self._shortest.items() if self._steps[key] >= LEAST_STEPS}
+
+    def about(self, members: int, size: int) -> float:
+        """Return about how long such a step takes; 0 before any was taken."""
+        as_large = [took for key, took in self._shortest.items() if key[0] >= members and key[1] >= size]
+        return min(as_large) if as_large else max(self._shortest.values(), default=0.0)
+
+
+def fitted(seconds: Mapping[tuple[int, int], float]) -> Costs | None:
+    """Fit the costs to the shortest step seen by (members, size); None before two numbers of members were seen.
+
+    Where too little was seen to tell them apart, all of a member's cost is taken to lie in its examples.
+    """
+    if len({members for members, _ in seconds}) < 2:
+        return None
+    many = len(seconds) > 2 and len({size for _, size in seconds}) > 1
+    rows = [[1.0, members, members * size] if many else [1.0, members * size] for members, size in seconds]
+    times = np.array(list(seconds.values()))
+    # By relative error: a step of one member counts as much as one of a hundred.
+    found, *_ = np.linalg.lstsq(np.array(rows) / times[:, None], np.ones_like(times), rcond=None)
+    fixed, each, example = (found[0], found[1], found[2]) if many else (found[0], 0.0, found[1])
+    return Costs(max(float(fixed), 0.0), max(float(each), 0.0), max(float(example), 1e-12))
+
+
+def room(costs: Costs | None, sizes: Iterable[int], *, most: int) -> int:
+    """Return how many members pay in all, in lanes for these sizes of batches; at most `most`, at least 1."""
+    if costs is None:
+        return min(FIRST_ROOM, most)
+    wanted = sum(costs.fixed * (1 / FIXED_SHARE - 1) / costs.member(size) for size in sizes)
+    return max(1, min(most, round(wanted)))
+
+
+def shared_sizes(members: Mapping[int, int], costs: Costs | None) -> dict[int, int]:
+    """Say for each size of batches to which it is filled up, given how many members have it: lanes are one for each.
+
+    From the smallest on, a size joins the next one where the examples that do not count cost less than its own lane's
+    fixed cost would. A member with smaller batches has more of them to step through, each filled up. Before costs are
+    known all share one lane.
+    """
+    sizes = sorted(members)
+    if costs is None:
+        return dict.fromkeys(sizes, sizes[-1])
+    shared = dict(zip(sizes, sizes, strict=True))
+    for small, large in pairwise(sizes):
+        filled = [size for size in sizes if shared[size] == small]
+        extra = costs.member(large) - costs.member(small)
+        waste = sum(members[size] * large / size for size in filled) * extra
+        if waste < costs.fixed:
+            shared |= dict.fromkeys(filled, large)
+    return shared

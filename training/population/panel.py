@@ -1,0 +1,102 @@
+"""The monitors of all members of a lane at once, as arrays: what `Gauges` does for one run, done for P in one pass.
+
+`training.monitors` says what is watched and why; a test holds the two together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.course import explosion_limit
+from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SMOOTHED_EXAMPLES, WITHOUT_LOW, Gauges
+from training.state import State
+
+Floats: TypeAlias = NDArray[np.float64]
+
+# The numbers of `Gauges` that every step moves, and those that the epoch sums.
+_STEPPED = ("smooth", "weight", "over", "since_low", "lowest")
+_SUMMED = ("grad_norm", "update_ratio", "reach", "samples")
+_COUNTS = ("over", "since_low", "samples")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A member whose loss is no number, or has run away, in the `step`-th step taken, counted from 0."""
+
+    place: int
+    step: int
+    loss: float
+    gauges: Gauges
+
+
+class Panel:
+    """Readings of P members, in the order of the lane; `total` is the sum of the losses of each one's epoch so far."""
+
+    def __init__(self, states: Sequence[State]) -> None:
+        """Read where the members stand."""
+        self._gauges = [state.gauges for state in states]
+        self._limit = np.array([explosion_limit(state) for state in states])
+        self._stepped = {name: _column(self._gauges, name) for name in _STEPPED}
+        self._summed = {name: _column(self._gauges, name) for name in _SUMMED}
+        self.total = np.array([state.total for state in states])
+
+    def take(self, losses: Floats, counts: Floats) -> list[Broken]:
+        """Take losses (steps, P), each the mean over `counts` (P,) examples; return who broke, each at its first."""
+        broken: dict[int, Broken] = {}
+        window = np.maximum(LEAST_STEPS, SMOOTHED_EXAMPLES / counts)
+        with np.errstate(all="ignore"):  # members that have left the numbers are in here until the lane is rebuilt
+            for step, row in enumerate(losses):
+                lost = self._step(row, window) | ~np.isfinite(row)
+                self.total += row * counts
+                for place in np.flatnonzero(lost).tolist():
+                    if place not in broken:
+                        broken[place] = Broken(place, step, float(row[place]), self.gauges(place))
+        return list(broken.values())
+
+    def _step(self, loss: Floats, window: Floats) -> NDArray[np.bool_]:
+        """Smooth one step's losses; say who has left its limit behind."""
+        held = self._stepped
+        share = 1 / window
+        held["smooth"] += share * (loss - held["smooth"])
+        held["weight"] += share * (1 - held["weight"])
+        smoothed = held["smooth"] / held["weight"]
+        above = smoothed > self._limit
+        if not above.any():
+            held["over"][:], held["since_low"][:], held["lowest"][:] = 0, 0, np.inf
+            return above
+        held["over"] = np.where(above, held["over"] + 1, 0)
+        lower = smoothed < held["lowest"]
+        held["since_low"] = np.where(above & ~lower, held["since_low"] + 1, 0)
+        held["lowest"] = np.where(above, np.minimum(held["lowest"], smoothed), np.inf)
+        late = (held["since_low"] >= WITHOUT_LOW * window) | (held["over"] >= OVER * window)
+        lost: NDArray[np.bool_] = above & (late | (smoothed > FAR_OVER * self._limit))
+        return lost
+
+    def look(self, readings: Floats, due: NDArray[np.bool_]) -> None:
+        """Take what `monitors.look` saw (P, 3) of those members whose turn it is."""
+        for name, column in zip(_SUMMED, readings.T, strict=False):
+            self._summed[name] += np.where(due, column, 0.0)
+        self._summed["samples"] += due
+
+    def gauges(self, place: int) -> Gauges:
+        """Return the readings of one member, as it keeps them alone."""
+        kept = self._gauges[place]
+        numbers: dict[str, Any] = {
+            name: float(column[place]) for name, column in (self._stepped | self._summed).items()
+        }
+        counts = {name: int(numbers[name]) for name in _COUNTS}
+        return replace(kept, **(numbers | counts))
+
+    def put(self, place: int, state: State) -> None:
+        """Read anew where one member stands, whose epoch has ended."""
+        self._gauges[place] = state.gauges
+        for name in _SUMMED:
+            self._summed[name][place] = getattr(state.gauges, name)
+        self.total[place] = state.total
+
+
+def _column(gauges: Sequence[Gauges], name: str) -> Floats:
+    return np.array([float(getattr(each, name)) for each in gauges])
