@@ -93,8 +93,8 @@ class Run:
         epochs = max(1, SPAN // batches)
         span, within = divmod(self.state.epoch, epochs)
         if self._span is None or self._span[0] != span:
-            first = span * epochs * batches
-            self._span = span, self.course.factor(torch.arange(first, first + epochs * batches))
+            first, steps = span * epochs * batches, self.course.plan.epochs * batches
+            self._span = span, self.course.factor(torch.arange(first, min(first + epochs * batches, steps)))
         return self._span[1][within * batches : (within + 1) * batches]
 
 

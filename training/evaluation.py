@@ -17,6 +17,8 @@ T = TypeVar("T")
 # So many examples are evaluated at a time, and fewer where they are large.
 BLOCK = 8192
 BLOCK_NUMBERS = 2**18
+# So many tell about how large the loss is before training.
+FIRST = 512
 
 
 def evaluate(network: Network, data: Data, params: Sequence[Tensor], examples: Examples) -> dict[str, float]:
@@ -30,9 +32,9 @@ def evaluate(network: Network, data: Data, params: Sequence[Tensor], examples: E
 
 
 def first_loss(network: Network, data: Data, params: Sequence[Tensor]) -> float:
-    """Return the mean loss over the first block of what is trained on; raise as `evaluate` does."""
-    loss = {"loss": data.task.losses}
-    found = in_blocks(_largest(data), lambda size: means(network, params, islice(data.train.blocks(size), 1), loss))
+    """Return the mean loss over the first FIRST of the examples trained on; raise as `evaluate` does."""
+    loss, largest = {"loss": data.task.losses}, min(FIRST, _largest(data))
+    found = in_blocks(largest, lambda size: means(network, params, islice(data.train.blocks(size), 1), loss))
     return found["loss"]
 
 

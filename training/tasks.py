@@ -8,7 +8,6 @@ from typing import TypeAlias
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
-
 # Of outputs (n, ...) and targets (n,), a number for each example (n,).
 Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 

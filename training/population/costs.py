@@ -20,7 +20,7 @@ import numpy as np
 # A number of members counts once it has taken so many steps: the first ones are of no use to anybody's watch.
 LEAST_STEPS = 12
 # Members are added until the fixed cost of a step is this share of it.
-FIXED_SHARE = 0.2
+FIXED_SHARE = 0.1
 # How many are tried beside the first, before anything is known of how cost grows with them.
 FIRST_ROOM = 4
 

@@ -14,6 +14,7 @@ from itertools import accumulate, groupby, pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.course import Run, broken, end_epoch, ending, obey
@@ -46,6 +47,7 @@ class Lane:
         self._rows = torch.empty(0)
         # What the network is given, and gradients are taken of: the same memory as the rows, in its own shapes.
         self._params: list[Tensor] = []
+        self._grads = torch.empty(0)
         self._shapes: tuple[torch.Size, ...] = ()
         self._panel = Panel([])
         self._done: list[Tensor] = []
@@ -137,32 +139,35 @@ class Lane:
             real = torch.arange(numbers.shape[1], device=losses.device) < counts[:, None]
             means = torch.where(real, losses, 0.0).sum(dim=1) / counts.to(losses.dtype)
         grads = torch.autograd.grad(means.sum(), self._params)
-        return means.detach(), torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=1)
+        with torch.no_grad():
+            torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=1, out=self._grads)
+        return means.detach(), self._grads
 
     @torch.no_grad()
     def _move(self, grads: Tensor, rates: Tensor, step: int) -> None:
         """Step all members, or none: whatever needs memory comes before the first change."""
-        rows, parts = self._rows, self._places()
-        found = [
-            crew.propose(rows[part], grads[part], rates[part], self._shapes)
-            for crew, part in zip(self._crews, parts, strict=True)
-        ]
-        self._look(rows, grads, [updates for updates, _ in found], step)
-        for crew, part, (updates, state) in zip(self._crews, parts, found, strict=True):
-            rows[part].add_(updates)
-            crew.state = state
-
-    def _look(self, rows: Tensor, grads: Tensor, updates: list[Tensor], step: int) -> None:
-        """Let the members look at their step whose turn it is."""
+        crews = [(crew, self._rows[part], grads[part], rates[part]) for crew, part in self._places()]
         due = np.array([(run.state.batches + step) % SAMPLED == 0 for run in self._runs])
+        # What is looked at has to be there: steps in place leave neither gradients nor updates.
+        pure = [each for each in crews if due.any() or not each[0].steps_in_place]
+        found = [crew.propose(*given, self._shapes) for crew, *given in pure]
         if due.any():
-            together = updates[0] if len(updates) == 1 else torch.cat(updates)
-            seen = look(*(views(part, self._shapes) for part in (rows, grads, together)), members=1)
-            self._panel.look(seen.double().cpu().numpy(), due)
+            self._look(grads, torch.cat([updates for updates, _ in found]), due)
+        for (crew, rows, *_), (updates, state) in zip(pure, found, strict=True):
+            rows.add_(updates)
+            crew.state = state
+        for crew, *given in crews:
+            if crew.steps_in_place and not due.any():
+                crew.step_in_place(*given)
 
-    def _places(self) -> list[slice]:
+    def _look(self, grads: Tensor, updates: Tensor, due: NDArray[np.bool_]) -> None:
+        """Let the members look at their step whose turn it is."""
+        seen = look(*(views(part, self._shapes) for part in (self._rows, grads, updates)), members=1)
+        self._panel.look(seen.double().cpu().numpy(), due)
+
+    def _places(self) -> list[tuple[Crew, slice]]:
         ends = accumulate((len(crew.runs) for crew in self._crews), initial=0)
-        return [slice(start, end) for start, end in pairwise(ends)]
+        return [(crew, slice(*reach)) for crew, reach in zip(self._crews, pairwise(ends), strict=True)]
 
     def _settle(self, stride: Stride) -> dict[Run, Ending]:
         """Enter the steps that were taken; return those that diverged, whose parameters are of no use any more."""
@@ -205,12 +210,7 @@ class Lane:
     @torch.no_grad()
     def _validated(self, runs: Sequence[Run]) -> list[dict[str, float]]:
         wanted = set(runs)
-        rows = torch.cat(
-            [
-                crew.evaluated(self._rows[part], self._shapes)
-                for crew, part in zip(self._crews, self._places(), strict=True)
-            ]
-        )
+        rows = torch.cat([crew.evaluated(self._rows[part], self._shapes) for crew, part in self._places()])
         places = [place for place, run in enumerate(self._runs) if run in wanted]
         if len(places) < len(self._runs):
             rows = rows.index_select(0, torch.tensor(places, device=rows.device))
@@ -255,7 +255,7 @@ class Lane:
             run.state.gauges, run.state.total = self._panel.gauges(place), float(self._panel.total[place])
         if everyone and not self._shapes:
             self._shapes = tuple(param.shape for param in everyone[0].state.params)
-        self._runs, self._crews, self._rows = everyone, crews, rows
+        self._runs, self._crews, self._rows, self._grads = everyone, crews, rows, torch.empty_like(rows)
         self._params = [part.requires_grad_() for part in views(rows, self._shapes)] if everyone else []
         self._panel = Panel([run.state for run in everyone])
         for run in everyone:

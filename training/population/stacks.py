@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from optim.in_place import IN_PLACE
 from optim.transform import Hyper, Rule, Tensors, stack
 from training.course import Run
 
@@ -45,6 +46,17 @@ class Crew:
     rule: Rule[Any]
     state: Any
     hyper: Hyper
+
+    @property
+    def steps_in_place(self) -> bool:
+        """Whether there is a step for this kind of plan that overwrites what it moves."""
+        optimizer, links = self.runs[0].course.plan.kind
+        return not links and optimizer in IN_PLACE
+
+    def step_in_place(self, rows: Tensor, grads: Tensor, rates: Tensor) -> None:
+        """Take that step: change rows (P, D) and state, and overwrite the gradients."""
+        step = IN_PLACE[self.runs[0].course.plan.optimizer]
+        self.state = step(rows, grads, self.state, {**self.hyper, "lr": rates})
 
     def propose(self, rows: Tensor, grads: Tensor, rates: Tensor, shapes: Shapes) -> tuple[Tensor, Any]:
         """Return the updates (P, D) and the next state; nothing is changed yet. `rates` are (P,)."""
