@@ -40,8 +40,9 @@ def attempt(start: Start, channel: Channel) -> Outcome:
 
 def serve(channel: Channel) -> NoReturn:
     """Run trials for ever, singly or together, as each asks; the channel's thread ends the process."""
+    # What the environment allows this process; single trials take one.
+    floor = Floor(channel, reason_of, threads=torch.get_num_threads())
     channel.send({"type": "ready", "pid": os.getpid()})
-    floor = Floor(channel, reason_of)
     while True:
         start = channel.next_start()
         if start.lane:

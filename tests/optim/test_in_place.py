@@ -64,7 +64,9 @@ def test_a_rule_that_is_not_by_tensor_steps_all_as_one_vector(name: str) -> None
     state, row_state = rule.init(parts), rule.init([row])
     for _ in range(STEPS):
         noise = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in SHAPES]
-        updates, state = rule.update([part + each for part, each in zip(parts, noise, strict=True)], state, parts, options)
+        updates, state = rule.update(
+            [part + each for part, each in zip(parts, noise, strict=True)], state, parts, options
+        )
         slope = torch.cat([(part + each).flatten() for part, each in zip(parts, noise, strict=True)])
         (update,), row_state = rule.update([slope], row_state, [row], options)
         parts = [part + change for part, change in zip(parts, updates, strict=True)]

@@ -21,6 +21,7 @@ from training.population.limits import MOST, most_members
 from training.population.seats import Follower, Outbox, Seat
 from training.population.single import Single
 from training.population.stacking import why_alone
+from training.population.threads import Threads
 from training.protocol import DEVICE, OUT_OF_MEMORY, RELEASED, tail
 from training.recipes import Prepared
 from training.watch import Ending
@@ -47,6 +48,7 @@ class Place:
     name: str
     given: Prepared
     alone: str | None
+    threads: Threads
     lanes: dict[int, Lane] = field(default_factory=dict)
     newcomers: list[Seat] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
@@ -62,10 +64,11 @@ class Place:
 class Floor:
     """Trains all that its supervisor sends."""
 
-    def __init__(self, channel: Channel, reason_of: Reason) -> None:
-        """`reason_of` says in one line what an exception means for a trial."""
+    def __init__(self, channel: Channel, reason_of: Reason, *, threads: int = 1) -> None:
+        """`reason_of` says in one line what an exception means for a trial; lanes may use so many `threads`."""
         self._channel = channel
         self._reason_of = reason_of
+        self._most_threads = threads
         self._outbox = Outbox(channel)
         self._seats: dict[str, Seat] = {}
         self._by_run: dict[Run, Seat] = {}
@@ -122,7 +125,7 @@ class Floor:
         if key not in self._places:
             moved = Prepared(given.network, data.to(given.device), given.plan, given.device)
             name = f"{_shown(start.objective.get('network'))}, {data.name}, {given.device.type}"
-            self._places[key] = Place(name, moved, why_alone(given.network, moved.data))
+            self._places[key] = Place(name, moved, why_alone(given.network, moved.data), Threads(self._most_threads))
         return self._places[key]
 
     def _seat_newcomers(self) -> None:
@@ -153,7 +156,7 @@ class Floor:
 
     def _lane(self, place: Place, size: int) -> Lane:
         if size not in place.lanes:
-            place.lanes[size] = Lane(place.given.network, place.given.data, place.clock)
+            place.lanes[size] = Lane(place.given.network, place.given.data, clock=place.clock, threads=place.threads)
             self._turns.append((place, place.lanes[size]))
         return place.lanes[size]
 

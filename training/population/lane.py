@@ -26,6 +26,7 @@ from training.population.evaluation import evaluate_members
 from training.population.panel import Panel
 from training.population.stacks import Crew, alone, muster, row_of, views
 from training.population.strides import MOST_STEPS, Stride, lay_out
+from training.population.threads import Threads
 from training.watch import Diverged, Ending
 
 # A stride should not take longer than this: between strides a lane hears of stops and shows signs of life.
@@ -35,10 +36,12 @@ STRIDE_SECONDS = 0.1
 class Lane:
     """Steps its members together. `network` and `data` are theirs all; `data` is on the device they train on.
 
-    `clock` is told how long each step takes.
+    `clock` is told how long each step takes, `threads` says with how many.
     """
 
-    def __init__(self, network: Network, data: Data, clock: Clock | None = None) -> None:
+    def __init__(
+        self, network: Network, data: Data, *, clock: Clock | None = None, threads: Threads | None = None
+    ) -> None:
         self._network = network
         self._data = data
         self._outputs = network.stacked
@@ -52,6 +55,7 @@ class Lane:
         self._panel = Panel([])
         self._done: list[Tensor] = []
         self._clock = Clock() if clock is None else clock
+        self._threads = Threads(1) if threads is None else threads
 
     @property
     def runs(self) -> list[Run]:
@@ -119,14 +123,20 @@ class Lane:
         device = self._rows.device
         numbers, rates = stride.numbers, stride.rates.to(device)
         counts = stride.counts.to(device) if stride.padded else None
-        whole = stride.size == self._size  # the last batch of an epoch may be smaller
+        examples = len(self._runs) * stride.size
+        workers = self._threads.wanted(examples)
+        torch.set_num_threads(workers)
+        settled = self._threads.settled(examples)
         for step in range(stride.steps):
             began = time.perf_counter()
             losses, grads = self._slopes(numbers[step], counts)
             self._move(grads, rates[step], step)
             self._done.append(losses)
-            if whole:
-                self._clock.take(len(self._runs), stride.size, time.perf_counter() - began)
+            took = time.perf_counter() - began
+            self._threads.take(examples, workers, took)
+            # The last batch of an epoch may be smaller, and tells nothing of the others.
+            if settled and stride.size == self._size:
+                self._clock.take(len(self._runs), stride.size, took)
 
     def _slopes(self, numbers: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return each member's mean loss over its batch (P,) and the gradients (P, D)."""
@@ -150,15 +160,15 @@ class Lane:
         due = np.array([(run.state.batches + step) % SAMPLED == 0 for run in self._runs])
         # What is looked at has to be there: steps in place leave neither gradients nor updates.
         pure = [each for each in crews if due.any() or not each[0].steps_in_place]
-        found = [crew.propose(*given, self._shapes) for crew, *given in pure]
+        found = [crew.propose(rows, slopes, lr, self._shapes) for crew, rows, slopes, lr in pure]
         if due.any():
             self._look(grads, torch.cat([updates for updates, _ in found]), due)
         for (crew, rows, *_), (updates, state) in zip(pure, found, strict=True):
             rows.add_(updates)
             crew.state = state
-        for crew, *given in crews:
+        for crew, rows, slopes, lr in crews:
             if crew.steps_in_place and not due.any():
-                crew.step_in_place(*given)
+                crew.step_in_place(rows, slopes, lr)
 
     def _look(self, grads: Tensor, updates: Tensor, due: NDArray[np.bool_]) -> None:
         """Let the members look at their step whose turn it is."""
