@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from optim.transform import Rule
 from training.data.examples import Data
 from training.evaluation import evaluate, first_loss
+from training.memory import advice
 from training.monitors import VANISHED_EPOCHS
 from training.networks.base import Network
 from training.plan import Plan
@@ -96,6 +97,11 @@ class Run:
             first, steps = span * epochs * batches, self.course.plan.epochs * batches
             self._span = span, self.course.factor(torch.arange(first, min(first + epochs * batches, steps)))
         return self._span[1][within * batches : (within + 1) * batches]
+
+
+def needs_less(course: Course) -> str:
+    """Say what to try where a batch of such a run did not fit into memory."""
+    return advice(course.batch_size, whole=course.plan.common["batch_mode"] == "full")
 
 
 def set_out(network: Network, data: Data, plan: Plan, *, device: torch.device) -> Course:

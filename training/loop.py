@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from training.course import Course, Run, begin, end_epoch, ending, obey, set_out, take_loss, validated
+from training.course import Course, Run, begin, end_epoch, ending, needs_less, obey, set_out, take_loss, validated
 from training.data.examples import Data
-from training.memory import SMALLER, advice, advising
+from training.memory import SMALLER, advising
 from training.monitors import SAMPLED, look
 from training.networks.base import Network
 from training.plan import Plan
@@ -44,7 +44,7 @@ def step(run: Run) -> Ending | None:
     try:
         # One that was interrupted behind its last batch has only to be measured.
         if state.batches < course.batches:
-            with advising(advice(course.batch_size, whole=course.plan.common["batch_mode"] == "full")):
+            with advising(needs_less(course)):
                 _train_batch(run)
             if obey(run, run.watch.between()):
                 return Ending("stopped")

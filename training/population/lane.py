@@ -84,7 +84,7 @@ class Lane:
             self._rebuild([*self._runs, *runs])
 
     def leave(self, runs: Sequence[Run]) -> None:
-        """Let members go, with their own parameters and state."""
+        """Let members go, with their own parameters and state, to be trained elsewhere."""
         for run in runs:
             self._take_out(run)
         self._drop(set(runs))
@@ -249,7 +249,7 @@ class Lane:
         place = self._runs.index(run)
         crew = next(crew for crew in self._crews if run in crew.runs)
         state = run.state
-        state.params = alone(self._rows[place], self._shapes)
+        state.params = [part.requires_grad_() for part in alone(self._rows[place], self._shapes)]
         state.rule = crew.state_of(crew.runs.index(run), self._shapes)
         state.gauges, state.total = self._panel.gauges(place), float(self._panel.total[place])
 

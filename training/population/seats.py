@@ -82,6 +82,13 @@ class Seat:
     seconds: float = field(default=0.0)
 
     @property
+    def begun(self) -> Run:
+        """Its run. Raise RuntimeError before there is one."""
+        if self.run is None:
+            raise RuntimeError(f"trial {self.start.trial} has not begun")
+        return self.run
+
+    @property
     def ran(self) -> dict[str, Any]:
         """How it has been trained, for `done`."""
         seconds = round(self.seconds, 6)

@@ -1,0 +1,107 @@
+"""Where trials of one network, data and device are trained: their lanes, what steps cost there, how many pay."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from training.channel import Start
+from training.course import Run
+from training.population.costs import Clock, Costs, fitted, room, shared_sizes
+from training.population.lane import Lane
+from training.population.limits import MOST, most_members
+from training.population.seats import Seat
+from training.population.stacking import why_alone
+from training.population.threads import Threads
+from training.recipes import Prepared
+
+# The room is said again once it has changed by this factor.
+ROOM_CHANGE = 1.3
+_NAME_CHARACTERS = 80
+# How often the numbers of an example are held on their way through a network, forth and back: a rough guess.
+_PASSES = 64
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Lanes by the size of their batches, and newcomers that wait to join one.
+
+    `alone` says why trials here can share none. `most` is how many members memory has been seen to hold, `room` how many
+    the supervisor was told.
+    """
+
+    name: str
+    given: Prepared
+    alone: str | None
+    threads: Threads
+    lanes: dict[int, Lane] = field(default_factory=dict)
+    newcomers: list[Seat] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    shapes: tuple[torch.Size, ...] | None = None
+    most: int = MOST
+    room: int = 1
+
+    @property
+    def runs(self) -> list[Run]:
+        """All who are in its lanes."""
+        return [run for lane in self.lanes.values() for run in lane.runs]
+
+    @property
+    def costs(self) -> Costs | None:
+        """What a step costs here, once enough were seen."""
+        return fitted(self.clock.known)
+
+    def why_alone(self, run: Run) -> str | None:
+        """Return why this run can share no lane here, None if it can."""
+        shapes = tuple(param.shape for param in run.state.params)
+        if self.shapes is None:
+            self.shapes = shapes
+        return self.alone or (None if shapes == self.shapes else "its parameters have other shapes than its lane's")
+
+    def lane(self, size: int) -> Lane:
+        """Return the lane for batches of this size; it may be new."""
+        if size not in self.lanes:
+            given = self.given
+            self.lanes[size] = Lane(given.network, given.data, clock=self.clock, threads=self.threads)
+        return self.lanes[size]
+
+    def shared(self, newcomers: Sequence[Run] = ()) -> dict[int, int]:
+        """Say which size of batches goes into the lane of which."""
+        return shared_sizes(Counter(run.course.batch_size for run in [*self.runs, *newcomers]), self.costs)
+
+    def news(self) -> int | None:
+        """Return how many pay here if that is to be said: it has changed by much."""
+        runs = self.runs
+        if not runs:
+            return None
+        example = 4 * _PASSES * (self.given.data.features + self.given.data.outputs)
+        most = min(self.most, most_members(runs[0], members=len(runs), example_bytes=example))
+        wanted = room(self.costs, [size for size, lane in self.lanes.items() if lane.runs], most=most)
+        if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:
+            return None
+        self.room = wanted
+        return wanted
+
+
+def key_of(start: Start, given: Prepared) -> str:
+    """Return what trials must have in common to be trained in one place."""
+    data = given.data
+    network = json.dumps(start.objective.get("network"), sort_keys=True)
+    parts = (network, data.name, start.data, len(data.train), len(data.val), tuple(data.shape), given.device)
+    return repr(parts)
+
+
+def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
+    """Return a place for such trials. Raise what the network raises where it cannot even be made."""
+    moved = Prepared(given.network, given.data.to(given.device), given.plan, given.device)
+    name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}"
+    return Place(name, moved, why_alone(given.network, moved.data), Threads(threads))
+
+
+def _shown(network: object) -> str:
+    """Return a network's spec for people, such as "mlp hidden=[64]"."""
+    fields = dict(network) if isinstance(network, Mapping) else {}
+    options = " ".join(f"{name}={value}" for name, value in fields.items() if name not in {"kind", "initialisation"})
+    return f"{fields.get('kind')} {options}".replace(", ", ",").strip()[:_NAME_CHARACTERS]
