@@ -4,27 +4,24 @@ from pathlib import Path
 
 import torch
 
-from training.course import Run
-
 # A lane may take this share of what is free.
 FREE_SHARE = 0.5
-# Tensors like its parameters that a member needs in a step: themselves, gradients twice, updates, what rules compute.
-COPIES = 8
+# Tensors like its parameters that a member needs in a step: themselves, gradients twice, updates, the state of a rule
+# before and after, what rules compute.
+COPIES = 12
 # More members than this have paid nowhere.
 MOST = 1024
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def most_members(run: Run, *, members: int, example_bytes: int) -> int:
-    """Return how many members such as `run` there is memory for, `members` of them being there already.
+def most_members(device: torch.device, *, members: int, floats: int, batch: int) -> int:
+    """Return how many members there is memory for on the device, `members` of them being there already.
 
-    An example of a batch is taken to need `example_bytes`.
+    One has so many `floats` as parameters, and its batch takes so many numbers on its way through the network.
     """
-    floats = sum(tensor.numel() for tensor in run.course.network.init(torch.Generator()))
-    rule = _numbers(run.course.rule.init([torch.empty(floats)]))
-    member = 4 * (COPIES * floats + 2 * rule) + run.course.batch_size * example_bytes
-    return max(1, min(MOST, members + int(FREE_SHARE * free_bytes(run.course.device) / member)))
+    member = 4 * (COPIES * floats + batch)
+    return max(1, min(MOST, members + int(FREE_SHARE * free_bytes(device) / member)))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -45,9 +42,3 @@ def _group_free() -> int:
     except (OSError, ValueError):
         return 2**62
     return 2**62 if limit == "max" else max(0, int(limit) - used)
-
-
-def _numbers(state: object) -> int:
-    if isinstance(state, torch.Tensor):
-        return state.numel()
-    return sum(_numbers(part) for part in state) if isinstance(state, list | tuple) else 0

@@ -73,16 +73,20 @@ class Place:
 
     def news(self) -> int | None:
         """Return how many pay here if that is to be said: it has changed by much."""
-        runs = self.runs
-        if not runs:
-            return None
-        example = 4 * _PASSES * (self.given.data.features + self.given.data.outputs)
-        most = min(self.most, most_members(runs[0], members=len(runs), example_bytes=example))
-        wanted = room(self.costs, [size for size, lane in self.lanes.items() if lane.runs], most=most)
+        sizes = [size for size, lane in self.lanes.items() if lane.runs]
+        wanted = room(self.costs, sizes, most=self.most) if sizes else self.room
+        if wanted > self.room:
+            wanted = min(wanted, self._held_by_memory(max(sizes)))
         if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:
             return None
         self.room = wanted
         return wanted
+
+    def _held_by_memory(self, size: int) -> int:
+        """Return how many members with batches of this size memory will hold."""
+        floats = sum(shape.numel() for shape in self.shapes or ())
+        numbers = size * _PASSES * (self.given.data.features + self.given.data.outputs)
+        return most_members(self.given.device, members=len(self.runs), floats=floats, batch=numbers)
 
 
 def key_of(start: Start, given: Prepared) -> str:
