@@ -20,7 +20,7 @@ DEFAULT_EPOCHS = 20
 MAX_EPOCHS = 10_000
 
 # What an objective says beside options of the training.
-STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "device"})
+STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "device", "precision"})
 _CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
 _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
     option.name for info in catalog.SCHEDULES.values() for option in info.options

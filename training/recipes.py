@@ -16,6 +16,7 @@ from training.data.folder import find
 from training.networks.base import Network
 from training.networks.table import build_network
 from training.plan import Plan, Values, plan_of
+from training.precision import DEFAULT_PRECISION, check_precision, in_precision, products_in
 from training.tasks import CLASSIFICATION, REGRESSION, Task
 from training.watch import Watch
 
@@ -29,12 +30,13 @@ TASKS: Mapping[str, Task] = MappingProxyType({"classifier": CLASSIFICATION, "reg
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a trial trains: a network on data by a plan, on a device."""
+    """What a trial trains: a network, as it is applied in a precision, on data by a plan, on a device."""
 
     network: Network
     data: Data
     plan: Plan
     device: torch.device
+    precision: str = DEFAULT_PRECISION
 
 
 def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None) -> Outcome:
@@ -43,7 +45,8 @@ def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: P
     After each epoch it reports what `loop.train` measures. Raise as `prepare` does.
     """
     given = prepare(objective, params, folder=folder)
-    ending = loop.train(given.network, given.data, given.plan, seed=seed, watch=watch, device=given.device)
+    with products_in(given.precision):
+        ending = loop.train(given.network, given.data, given.plan, seed=seed, watch=watch, device=given.device)
     return Outcome(ending.outcome, ending.reason)
 
 
@@ -61,7 +64,11 @@ def prepare(objective: Values, params: Values, *, folder: Path | None = None) ->
     data = find(_required(objective, "data"), folder)
     _check_task(data, name)
     network = build_network(_required(objective, "network"), data)
-    return Prepared(network, data, plan, device_of(objective.get("device", "cpu")))
+    device, precision = (
+        device_of(objective.get("device", "cpu")),
+        check_precision(objective.get("precision", DEFAULT_PRECISION)),
+    )
+    return Prepared(in_precision(network, precision, device), data, plan, device, precision)
 
 
 def _check_task(data: Data, recipe: str) -> None:

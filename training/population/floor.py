@@ -18,6 +18,7 @@ from training.population.lane import Lane
 from training.population.places import Place, key_of, place_for
 from training.population.seats import Follower, Outbox, Seat
 from training.population.single import Single
+from training.precision import products_in
 from training.protocol import DEVICE, OUT_OF_MEMORY, RELEASED, tail
 from training.recipes import Prepared
 from training.watch import Ending
@@ -48,6 +49,8 @@ class Floor:
 
     def serve(self, first: Start) -> None:
         """Train a trial and all that come meanwhile, until none is left."""
+        for place in self._places.values():
+            place.room = 1  # who sends these has been told nothing yet
         self._admit(first)
         while self._seats:
             self._listen(0.0)
@@ -157,7 +160,8 @@ class Floor:
     def _advance(self, place: Place, lane: Lane | Single) -> None:
         began, runs = time.perf_counter(), lane.runs
         try:
-            ended = lane.advance()
+            with products_in(place.given.precision):
+                ended = lane.advance()
         except Exception as error:  # noqa: BLE001 - as above
             self._account(runs, time.perf_counter() - began)
             self._mend(place, lane, error)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from training.population.limits import MOST, most_members
 from training.population.seats import Seat
 from training.population.stacking import why_alone
 from training.population.threads import Threads
+from training.precision import DEFAULT_PRECISION
 from training.recipes import Prepared
 
 # The room is said again once it has changed by this factor.
@@ -93,14 +94,15 @@ def key_of(start: Start, given: Prepared) -> str:
     """Return what trials must have in common to be trained in one place."""
     data = given.data
     network = json.dumps(start.objective.get("network"), sort_keys=True)
-    parts = (network, data.name, start.data, len(data.train), len(data.val), tuple(data.shape), given.device)
-    return repr(parts)
+    parts = (network, data.name, start.data, len(data.train), len(data.val), tuple(data.shape))
+    return repr((*parts, given.device, given.precision))
 
 
 def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
     """Return a place for such trials. Raise what the network raises where it cannot even be made."""
-    moved = Prepared(given.network, given.data.to(given.device), given.plan, given.device)
-    name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}"
+    moved = replace(given, data=given.data.to(given.device))
+    precision = "" if given.precision == DEFAULT_PRECISION else f", {given.precision}"
+    name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}{precision}"
     return Place(name, moved, why_alone(given.network, moved.data), Threads(threads))
 
 

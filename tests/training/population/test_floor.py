@@ -98,6 +98,18 @@ def test_it_says_how_each_was_trained_and_how_many_pay(trainer: Supervisor) -> N
     assert ran["alone"] is None
 
 
+def test_what_is_known_of_how_many_pay_is_said_again_to_the_next_study(trainer: Supervisor) -> None:
+    heard = Heard(trainer)
+    start(trainer, "first", DIGITS, {"lr": 0.01})
+    heard.until_done("first")
+    known = heard.rooms[-1]
+    assert known > 1
+    heard.rooms.clear()
+    start(trainer, "second", DIGITS, {"lr": 0.01})
+    heard.until_done("second")
+    assert heard.rooms
+
+
 def test_one_that_is_stopped_leaves_and_the_others_go_on(trainer: Supervisor) -> None:
     heard = Heard(trainer)
     for trial in ("a", "b", "c"):

@@ -179,6 +179,25 @@ def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
     assert second.outcome == "diverged"
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("spec", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("optimizer", sorted(set(catalog.OPTIMIZERS) - MATRIX))
+def test_members_on_a_device_equal_runs_on_the_cpu(optimizer: str, spec: dict[str, Any]) -> None:
+    """In float64; matrix rules break ties of their own on a device."""
+    network, device = double(build_network(spec, DIGITS)), torch.device("cuda")
+    plans = [plan(optimizer, lr=rate(optimizer)), plan(optimizer, lr=2 * rate(optimizer), schedule="cosine")]
+    data = DIGITS.to(device)
+    runs = [
+        loop.start(network, data, given, seed=seed, watch=Keeper(), device=device) for seed, given in enumerate(plans)
+    ]
+    lane = Lane(network, data)
+    lane.join(runs)
+    while lane.runs:
+        lane.advance()
+    for seed, (run, given) in enumerate(zip(runs, plans, strict=True)):
+        agree(run.watch, alone(network, given, seed)[1], relative=1e-7)  # type: ignore[arg-type]
+
+
 def test_a_member_that_is_stopped_leaves_and_the_others_go_on() -> None:
     network = double(build_network(MLP, DIGITS))
     lane = Lane(network, DIGITS)
