@@ -35,7 +35,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-OUTCOMES = ("completed", "stopped", "diverged", "failed")
+# Given back by the trainer: it shares its device with others, and there is no room for this one now.
+RELEASED = "released"
+OUTCOMES = ("completed", "stopped", "diverged", "failed", RELEASED)
 OUT_OF_MEMORY = "out_of_memory"
 # The host or its device failed and not the trial.
 DEVICE = "device"
