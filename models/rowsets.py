@@ -6,6 +6,7 @@ for any number of rows, so it is built, compiled and planned once.
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -83,6 +84,11 @@ def pack(rows: Sequence[object]) -> str:
         return json.dumps(rows, allow_nan=False)
     except ValueError as error:
         raise ValueError(f"only finite numbers are stored: {error}") from error
+
+
+def show_moment(moment: datetime) -> str:
+    """Write a point in time for a rowset, as SQLite keeps it; PostgreSQL reads it in UTC, every connection's time zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:

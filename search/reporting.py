@@ -5,7 +5,7 @@ token: what is stale changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -59,8 +59,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """How an attempt was run.
+
+    `lane` names the lane it was stepped in (None: in none), `population` is the largest number of trials that it was
+    stepped with, itself included, or whose trainer died with its own, and `seconds` its share of the time spent on
+    steps. `alone` says why it was trained alone although it might have shared.
+    """
+
+    lane: str | None
+    population: int
+    seconds: float
+    alone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """How an attempt ended: with `outcome` and its last values, or with a `failure`."""
+    """How an attempt ended: with `outcome` and its last values, or with a `failure`; and how it was `ran`."""
 
     claim: Held
     target: TrialState
@@ -68,6 +83,7 @@ class Result:
     reason: str | None = None
     error: str | None = None
     failure: Failure | None = None
+    ran: Ran | None = None
 
 
 def store(connection: Connection, reports: Sequence[Report]) -> list[Verdict]:
@@ -121,6 +137,11 @@ def finish(connection: Connection, results: Sequence[Result], *, now: datetime) 
 
 
 def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
+    ending = _plain_ending(result, strikes, now)
+    return ending if result.ran is None else replace(ending, execution=asdict(result.ran))
+
+
+def _plain_ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
     claim, failure = result.claim, result.failure
     if failure is not None:
         before = strikes.get((claim.number, failure.value), 0)
