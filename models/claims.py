@@ -242,7 +242,6 @@ def _again_trials(dialect: str) -> Update:
         .where(
             Trial.study_id == bindparam("study"),
             Trial.number == given.c.number,
-            # Said twice, so that these trials are looked up in the index.
             among(dialect, Trial.number.expression, "numbers"),
             Trial.state == TrialState.QUEUED,
         )

@@ -43,7 +43,9 @@ def rowset(dialect: str, columns: Columns, *, parameter: str = "rows") -> FromCl
     fields = (
         func.json_extract(each.c.value, f"$.{name}", type_=_plain(type_)).label(name) for name, type_ in columns.items()
     )
-    return select(*fields).subquery("given")
+    # LIMIT -1 is no limit, but what has one is read once and then drives a join. Without it SQLite would go through the
+    # rows of the table, and read the whole document again for each of them.
+    return select(*fields).limit(-1).subquery("given")
 
 
 def insert_rowset(
