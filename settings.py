@@ -44,6 +44,7 @@ class Settings(BaseSettings):
 
     queue: str = "cpu"
     device: str | None = None
+    population: int = Field(default=256, ge=1)
 
     @field_validator("database_url")
     @classmethod

@@ -7,7 +7,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, bindparam, exists, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Integer, Text
 
@@ -32,12 +46,22 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a claim may take from one study: trials to run again, and fresh (number, draw) pairs."""
+    """What a claim may take from one study: trials to run again, and fresh (number, draw) pairs.
+
+    `open` counts the study's trials without an end that run or could start now, no more than may run together.
+    """
 
     study: Row[Any]
     again: Sequence[Row[Any]]
     numbers: range
     draws: range
+    open: int
+
+    def cut(self, most: int) -> "Reservation":
+        """Take no more than `most` trials."""
+        again = self.again[:most]
+        fresh = most - len(again)
+        return replace(self, again=again, numbers=self.numbers[:fresh], draws=self.draws[:fresh])
 
 
 def candidate(
@@ -50,6 +74,12 @@ def candidate(
     """
     given = {"queue": queue, "now": now, "passed": pack(sorted(passed)), "objectives": pack(objectives)}
     return connection.execute(_candidate(connection.dialect.name), given).scalar_one_or_none()
+
+
+def has_work(connection: Connection, *, queue: str, objectives: Sequence[str], besides: int, now: datetime) -> bool:
+    """Say whether a study other than `besides` has work for `queue`, as `candidate` sees it."""
+    found = candidate(connection, queue=queue, objectives=objectives, passed=frozenset({besides}), now=now)
+    return found is not None
 
 
 @cache
@@ -99,26 +129,44 @@ def reserve(connection: Connection, study_id: int, *, capacity: int, now: dateti
     fresh = min(slots - len(again), study.budget - study.allocated)
     if fresh + len(again) <= 0:
         return None
+    unfinished = study.running + (again[0].due if again else 0) + study.budget - study.allocated
     return Reservation(
         study=study,
         again=again,
         numbers=range(study.allocated, study.allocated + fresh),
         draws=range(study.drawn, study.drawn + fresh),
+        open=unfinished if study.parallelism is None else min(unfinished, study.parallelism),
     )
 
 
 def _waiting(connection: Connection, study_id: int, limit: int, now: datetime) -> Sequence[Row[Any]]:
-    return connection.execute(
-        select(Trial.number, Trial.attempt, Trial.draw, Trial.params, Trial.started_at)
-        .where(
-            Trial.study_id == study_id,
-            Trial.state == TrialState.QUEUED,
-            or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
-        )
-        .order_by(Trial.number)
-        .limit(limit)
-        .with_for_update()
-    ).all()
+    """Lock the first trials that may run again now; `due` counts all of them."""
+    given = {"study": study_id, "now": now, "most": limit}
+    return connection.execute(_WAITING, given).all()
+
+
+def _due(trial: FromClause) -> ColumnElement[bool]:
+    return and_(
+        trial.c.study_id == bindparam("study"),
+        trial.c.state == TrialState.QUEUED,
+        or_(trial.c.next_run_at.is_(None), trial.c.next_run_at <= bindparam("now", type_=Moment)),
+    )
+
+
+_OTHERS = Trial.__table__.alias("others")
+_WAITING = (
+    select(
+        Trial.number,
+        Trial.attempt,
+        Trial.draw,
+        Trial.params,
+        select(func.count()).select_from(_OTHERS).where(_due(_OTHERS)).scalar_subquery().label("due"),
+    )
+    .where(_due(Trial.__table__))
+    .order_by(Trial.number)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update()
+)
 
 
 def take(
@@ -129,10 +177,12 @@ def take(
     worker: str,
     now: datetime,
     seconds: float | None = None,
+    held: int | None = 0,
 ) -> list[Claimed]:
     """Write the claim. `points` has one mapping for each fresh number: origin, params, grid_index, dedupe_key, why.
 
-    `seconds` is how long the leases last without a heartbeat; None = as long as the deployment's.
+    `seconds` is how long the leases last without a heartbeat; None = as long as the deployment's. `held` is how many
+    trials the worker has besides, which may share a trainer with these; None for who has no trainer of ours.
     """
     study = reservation.study
     claimed = [_claimed(study.id, row.number, row.attempt + 1, row.draw, row.params) for row in reservation.again]
@@ -152,7 +202,8 @@ def take(
     seqs = record(connection, study, changes, now)
     _run_again(connection, reservation, seqs, now)
     _insert_fresh(connection, reservation, points, seqs, now)
-    _grant(connection, study.id, claimed, worker, now, seconds)
+    population = None if held is None else held + len(claimed)
+    _grant(connection, study.id, claimed, {"worker": worker, "now": now, "seconds": seconds, "population": population})
     counters = {
         "allocated": study.allocated + len(reservation.numbers),
         "drawn": study.drawn + len(reservation.draws),
@@ -176,23 +227,33 @@ def _claimed(study_id: int, number: int, attempt: int, draw: int, params: Mappin
 
 
 def _run_again(connection: Connection, reservation: Reservation, seqs: Mapping[int, int], now: datetime) -> None:
-    for row in reservation.again:
-        connection.execute(
-            update(Trial)
-            .where(
-                Trial.study_id == reservation.study.id,
-                Trial.number == row.number,
-                Trial.state == TrialState.QUEUED,
-            )
-            .values(
-                state=TrialState.RUNNING,
-                reason=None,
-                attempt=row.attempt + 1,
-                seq=seqs[row.number],
-                started_at=row.started_at or now,
-                next_run_at=None,
-            )
+    rows = [{"number": row.number, "seq": seqs[row.number]} for row in reservation.again]
+    if rows:
+        numbers = pack([row["number"] for row in rows])
+        given = {"study": reservation.study.id, "now": now, "rows": pack(rows), "numbers": numbers}
+        connection.execute(_again_trials(connection.dialect.name), given)
+
+
+@cache
+def _again_trials(dialect: str) -> Update:
+    given = rowset(dialect, {"number": Integer(), "seq": BigInteger()})
+    return (
+        update(Trial)
+        .where(
+            Trial.study_id == bindparam("study"),
+            Trial.number == given.c.number,
+            among(dialect, Trial.number.expression, "numbers"),
+            Trial.state == TrialState.QUEUED,
         )
+        .values(
+            state=TrialState.RUNNING,
+            reason=None,
+            attempt=Trial.attempt + 1,
+            seq=given.c.seq,
+            started_at=func.coalesce(Trial.started_at, bindparam("now", type_=Moment)),
+            next_run_at=None,
+        )
+    )
 
 
 def _insert_fresh(
@@ -235,19 +296,13 @@ def _fresh_trials(dialect: str) -> Insert:
     return insert_rowset(dialect, Trial, columns, fixed)
 
 
-def _grant(
-    connection: Connection,
-    study_id: int,
-    claimed: Sequence[Claimed],
-    worker: str,
-    now: datetime,
-    seconds: float | None,
-) -> None:
+def _grant(connection: Connection, study_id: int, claimed: Sequence[Claimed], common: Mapping[str, Any]) -> None:
+    """Write attempts and leases; `common` is what all have: worker, now, population, seconds."""
     dialect = connection.dialect.name
     rows = pack([{"number": claim.number, "attempt": claim.attempt, "token": claim.token} for claim in claimed])
-    given = {"study": study_id, "worker": worker, "rows": rows}
-    connection.execute(_fresh_attempts(dialect), {**given, "now": now})
-    connection.execute(_fresh_leases(dialect), {**given, "seconds": seconds})
+    given = {"study": study_id, "worker": common["worker"], "rows": rows}
+    connection.execute(_fresh_attempts(dialect), {**given, "now": common["now"], "population": common["population"]})
+    connection.execute(_fresh_leases(dialect), {**given, "seconds": common["seconds"]})
 
 
 _GRANTED: Columns = {"number": Integer(), "attempt": Integer(), "token": Text()}
@@ -259,6 +314,7 @@ def _fresh_attempts(dialect: str) -> Insert:
         "study_id": bindparam("study"),
         "worker": bindparam("worker"),
         "state": AttemptState.RUNNING.value,
+        "population": bindparam("population"),
         "started_at": bindparam("now"),
     }
     return insert_rowset(dialect, Attempt, _GRANTED, fixed)

@@ -14,9 +14,9 @@ from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 from models.closings import NONE_COMPLETED, cancel_waiting, has_completed
 from models.leases import lock_leases, stops
 from models.ledger import Change, lock_counters, lock_study, record, study_move, update_study
-from models.rowsets import Columns, among, pack, rowset
+from models.rowsets import Columns, among, pack, rowset, show_moment
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, AttemptState, StudyState, TrialState
-from models.tables import Attempt, Lease, Trial
+from models.tables import Attempt, Lease, Moment, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Ending:
     error: str | None = None
     attempt_state: AttemptState = AttemptState.ENDED
     next_run_at: datetime | None = None
+    # How it was run: with at least `population` (trials together, itself included) and `seconds`. None: nobody said.
+    execution: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,17 @@ _TRIAL_COLUMNS: Columns = {
     "score": Double(),
     "reason": Text(),
     "seq": BigInteger(),
+    "execution": JSON(),
 }
+_AGAIN_COLUMNS: Columns = {"number": Integer(), "reason": Text(), "seq": BigInteger(), "next_run_at": Moment()}
 _ATTEMPT_COLUMNS: Columns = {
     "number": Integer(),
     "attempt": Integer(),
     "state": Text(),
     "reason": Text(),
     "error": Text(),
+    "population": Integer(),
+    "seconds": Double(),
 }
 
 
@@ -185,33 +191,38 @@ def write_trials(
     connection: Connection, study_id: int, endings: Sequence[Ending], seqs: Mapping[int, int], now: datetime
 ) -> None:
     """Move running trials to where their endings say, all in one statement for each of the two kinds."""
-    rows = [
-        {
-            "number": ending.number,
-            "target": ending.target,
-            "values": dict(ending.values) if ending.values is not None else None,
-            "score": ending.score,
-            "reason": ending.reason,
-            "seq": seqs[ending.number],
-        }
-        for ending in endings
-        if ending.target in FINAL_TRIAL_STATES
-    ]
-    if rows:
-        given = {"study": study_id, "now": now, "rows": pack(rows), "numbers": _numbers(rows)}
-        connection.execute(_ended_trials(connection.dialect.name), given)
-    for ending in endings:
-        if ending.target is TrialState.QUEUED:
-            connection.execute(
-                update(Trial)
-                .where(Trial.study_id == study_id, Trial.number == ending.number, Trial.state == TrialState.RUNNING)
-                .values(
-                    state=TrialState.QUEUED,
-                    seq=seqs[ending.number],
-                    reason=ending.reason,
-                    next_run_at=ending.next_run_at,
-                )
-            )
+    dialect = connection.dialect.name
+    ended = [_ended_row(ending, seqs) for ending in endings if ending.target in FINAL_TRIAL_STATES]
+    again = [_again_row(ending, seqs) for ending in endings if ending.target is TrialState.QUEUED]
+    if ended:
+        connection.execute(_ended_trials(dialect), {"now": now, **_given(study_id, ended)})
+    if again:
+        connection.execute(_queued_trials(dialect), _given(study_id, again))
+
+
+def _ended_row(ending: Ending, seqs: Mapping[int, int]) -> dict[str, Any]:
+    return {
+        "number": ending.number,
+        "target": ending.target,
+        "values": dict(ending.values) if ending.values is not None else None,
+        "score": ending.score,
+        "reason": ending.reason,
+        "seq": seqs[ending.number],
+        "execution": ending.execution,
+    }
+
+
+def _again_row(ending: Ending, seqs: Mapping[int, int]) -> dict[str, Any]:
+    return {
+        "number": ending.number,
+        "reason": ending.reason,
+        "seq": seqs[ending.number],
+        "next_run_at": show_moment(ending.next_run_at) if ending.next_run_at is not None else None,
+    }
+
+
+def _given(study_id: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"study": study_id, "rows": pack(rows), "numbers": _numbers(rows)}
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -237,6 +248,27 @@ def _ended_trials(dialect: str) -> Update:
             reason=given.c.reason,
             seq=given.c.seq,
             finished_at=bindparam("now"),
+            execution=given.c.execution,
+        )
+    )
+
+
+@cache
+def _queued_trials(dialect: str) -> Update:
+    given = rowset(dialect, _AGAIN_COLUMNS)
+    return (
+        update(Trial)
+        .where(
+            Trial.study_id == bindparam("study"),
+            Trial.number == given.c.number,
+            among(dialect, Trial.number.expression, "numbers"),
+            Trial.state == TrialState.RUNNING,
+        )
+        .values(
+            state=TrialState.QUEUED,
+            seq=given.c.seq,
+            reason=given.c.reason,
+            next_run_at=given.c.next_run_at,
         )
     )
 
@@ -250,11 +282,12 @@ def _close_attempts(connection: Connection, study_id: int, endings: Sequence[End
             "state": ending.attempt_state,
             "reason": ending.reason,
             "error": ending.error,
+            "population": ending.execution["population"] if ending.execution is not None else None,
+            "seconds": ending.execution["seconds"] if ending.execution is not None else None,
         }
         for ending in endings
     ]
-    given = {"study": study_id, "now": now, "rows": pack(rows), "numbers": _numbers(rows)}
-    connection.execute(_ended_attempts(dialect), given)
+    connection.execute(_ended_attempts(dialect), {"now": now, **_given(study_id, rows)})
     connection.execute(_ended_leases(dialect), {"tokens": pack([ending.token for ending in endings])})
 
 
@@ -273,6 +306,9 @@ def _ended_attempts(dialect: str) -> Update:
             state=given.c.state,
             reason=func.substr(given.c.reason, 1, 64),
             error=given.c.error,
+            # What was said last is exact; what stands since the claim is what it could be at most.
+            population=func.coalesce(given.c.population, Attempt.population),
+            seconds=given.c.seconds,
             finished_at=bindparam("now"),
         )
     )

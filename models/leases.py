@@ -4,10 +4,23 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select, update
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    cast,
+    func,
+    null,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert, ReturningInsert, ReturningUpdate
-from sqlalchemy.types import JSON, BigInteger, Double, Integer
+from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
 from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import StudyState
@@ -85,21 +98,21 @@ def insert_new(
     return list(connection.execute(statement.returning(*returning), [dict(row) for row in rows]))
 
 
-def add_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Store measurements (study_id, number, attempt, step, values); return those that contradict a stored one.
+def add_measurements(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Store measurements (study_id, number, attempt, step, values); return which rows contradict a stored one, from 0.
 
     The same step with the same values again is accepted.
     """
     if not rows:
-        return []
+        return set()
     given = {"rows": pack(rows)}
     added = connection.execute(
         _new_measurements(connection.dialect.name), given, execution_options={"preserve_rowcount": True}
     )
     if added.rowcount == len(rows):
-        return []
+        return set()
     stored = {tuple(row)[:4]: row.values for row in connection.execute(_same_places(connection.dialect.name), given)}
-    return [row for row in rows if stored[_key(row)] != row["values"]]
+    return {place for place, row in enumerate(rows) if stored[_key(row)] != row["values"]}
 
 
 @cache
@@ -130,22 +143,31 @@ def _new_rungs(dialect: str) -> ReturningInsert[int, int, int]:
     return statement.returning(Rung.study_id, Rung.number, Rung.step)
 
 
-def at_rung(connection: Connection, study_id: int, step: int, numbers: Sequence[int]) -> tuple[int, dict[int, str]]:
-    """Count the trials whose score at this rung is known; of `numbers` say who is to stop, here or at any rung, and why."""
-    given = {"study": study_id, "rung": step, "rows": _as_rows(numbers)}
-    rows = connection.execute(_at_rung(connection.dialect.name), given).all()
-    return rows[0].size, {row.number: row.reason for row in rows if row.reason is not None}
+def at_rungs(
+    connection: Connection, study_id: int, steps: Sequence[int], numbers: Sequence[int]
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Count by step the trials whose score at that rung is known; of `numbers` say who is to stop, at any rung, and why."""
+    given = {"study": study_id, "steps": pack([{"step": step} for step in steps]), "rows": _as_rows(numbers)}
+    rows = connection.execute(_at_rungs(connection.dialect.name), given).all()
+    sizes = {row.step: row.size for row in rows if row.size is not None}
+    return sizes, {row.number: row.reason for row in rows if row.reason is not None}
 
 
 @cache
-def _at_rung(dialect: str) -> Select[Any, Any, int]:
+def _at_rungs(dialect: str) -> CompoundSelect[Any]:
+    steps = rowset(dialect, {"step": BigInteger()}, parameter="steps")
     size = (
         select(func.count())
         .select_from(Rung)
-        .where(Rung.study_id == bindparam("study"), Rung.step == bindparam("rung"))
+        .where(Rung.study_id == bindparam("study"), Rung.step == steps.c.step)
         .scalar_subquery()
     )
-    return _stops(dialect).add_columns(size.label("size"))
+    stops = _stops(dialect).subquery("stops")
+    nothing, nowhere = cast(null(), BigInteger), cast(null(), Text)
+    return union_all(
+        select(steps.c.step, size.label("size"), nothing.label("number"), nowhere.label("reason")),
+        select(nothing, nothing, cast(stops.c.number, BigInteger), stops.c.reason),
+    )
 
 
 def stop_behind(

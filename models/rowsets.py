@@ -6,6 +6,7 @@ for any number of rows, so it is built, compiled and planned once.
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -42,7 +43,9 @@ def rowset(dialect: str, columns: Columns, *, parameter: str = "rows") -> FromCl
     fields = (
         func.json_extract(each.c.value, f"$.{name}", type_=_plain(type_)).label(name) for name, type_ in columns.items()
     )
-    return select(*fields).subquery("given")
+    # LIMIT -1 is no limit, but what has one is read once and then drives a join. Without it SQLite would go through the
+    # rows of the table, and read the whole document again for each of them.
+    return select(*fields).limit(-1).subquery("given")
 
 
 def insert_rowset(
@@ -83,6 +86,11 @@ def pack(rows: Sequence[object]) -> str:
         return json.dumps(rows, allow_nan=False)
     except ValueError as error:
         raise ValueError(f"only finite numbers are stored: {error}") from error
+
+
+def show_moment(moment: datetime) -> str:
+    """Write a point in time for a rowset, as SQLite keeps it; PostgreSQL reads it in UTC, every connection's time zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:

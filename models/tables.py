@@ -154,6 +154,8 @@ class Trial(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    # How the attempt was run that ended it: lane, population, seconds, alone. Null until then, and where nobody said.
+    execution: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
 
 def _of_trial() -> ForeignKeyConstraint:
@@ -175,6 +177,10 @@ class Attempt(Table):
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
+    # How many trials shared its trainer, itself included: no more than this by its claim, and exactly once it was said.
+    population: Mapped[int | None]
+    # Its share of the seconds that its trainer spent on steps.
+    seconds: Mapped[float | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

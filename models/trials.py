@@ -1,6 +1,6 @@
 """Reading trials: pages, deltas, one, its measurements and attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -118,6 +118,31 @@ def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int])
         .group_by(Attempt.number, Attempt.reason)
     )
     return {(row.number, row.reason): row.strikes for row in connection.execute(query)}
+
+
+def lost_in_company(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, int]:
+    """Return by trial with how many, itself included, it shared a trainer when it was lost the last time.
+
+    `attempts` gives each trial's attempt from now on (number -> attempt). Those are left out whose last attempt before
+    that was not lost, or lost alone; attempts that were given back say nothing.
+    """
+    if not attempts:
+        return {}
+    query = (
+        select(Attempt.number, Attempt.attempt, Attempt.state, Attempt.population)
+        .where(
+            Attempt.study_id == study_id,
+            Attempt.number.in_(list(attempts)),
+            Attempt.state != AttemptState.RELEASED,
+        )
+        .order_by(Attempt.number, Attempt.attempt)
+    )
+    last = {row.number: row for row in connection.execute(query) if row.attempt < attempts[row.number]}
+    return {
+        number: row.population
+        for number, row in last.items()
+        if row.state == AttemptState.LOST and (row.population or 1) > 1
+    }
 
 
 def attempt_of(connection: Connection, study_id: int, number: int, token: str) -> int | None:

@@ -1,23 +1,32 @@
 """Workers that said they are there, and the leases a reaper watches."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from models.leases import insert_new
 from models.tables import Lease, Study, Worker
 
+# A worker counts among those of its queue until it has missed this many heartbeats.
+SEEN_HEARTBEATS = 3
 
-def greet(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Store or renew a worker's row."""
-    if not insert_new(connection, Worker, [row], Worker.id):
-        connection.execute(
-            update(Worker)
-            .where(Worker.id == row["id"])
-            .values(seen_at=row["seen_at"], stopped_at=row.get("stopped_at"), objectives=row.get("objectives", []))
-        )
+
+def greet(connection: Connection, row: Mapping[str, Any], *, heartbeat_seconds: float = 10.0) -> int:
+    """Store or renew a worker's row; return how many workers serve its queue, itself included.
+
+    Those count that were seen within SEEN_HEARTBEATS heartbeats and have not said goodbye.
+    """
+    fresh = {"objectives": [], "stopped_at": None, **row}
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    renewed = {name: fresh[name] for name in ("seen_at", "stopped_at", "objectives", "capacity")}
+    connection.execute(
+        dialect.insert(Worker).values(fresh).on_conflict_do_update(index_elements=[Worker.id], set_=renewed)
+    )
+    since = row["seen_at"] - timedelta(seconds=SEEN_HEARTBEATS * heartbeat_seconds)
+    here = (Worker.queue == row["queue"], Worker.seen_at >= since, Worker.stopped_at.is_(None))
+    return connection.execute(select(func.count()).select_from(Worker).where(*here)).scalar_one()
 
 
 def part(connection: Connection, worker: str, now: datetime) -> None:

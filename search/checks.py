@@ -21,7 +21,7 @@ _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the sa
 class Parts:
     """What could be read. None is what could not, or is not there.
 
-    `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter.
+    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter.
     """
 
     recipe: Recipe | None = None
@@ -35,6 +35,8 @@ class Parts:
     faulty: frozenset[str] = frozenset()
     strategy: str | None = None
     has_trials: bool = True
+    kind: str | None = None
+    execution: str | None = None
 
 
 def cross_faults(parts: Parts) -> list[Fault]:
@@ -46,7 +48,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
-    faults += _metric_faults(parts)
+    faults += _metric_faults(parts) + _execution_faults(parts)
     if parts.strategy == "grid":
         whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
         faults += _grid_faults(whole, countable=countable)
@@ -119,6 +121,16 @@ def _metric_faults(parts: Parts) -> list[Fault]:
         message = f"exactly one metric must have the role optimize, got {got}; give the others the role store"
         faults.append(Fault("metrics", message))
     return faults
+
+
+def _execution_faults(parts: Parts) -> list[Fault]:
+    if parts.execution != "population" or parts.kind in {"recipe", None}:
+        return []
+    message = (
+        "population trains many trials of a recipe's network together, and this objective is no recipe, so each of its "
+        "trials runs by itself: leave execution out, or give single"
+    )
+    return [Fault("execution", message)]
 
 
 def _grid_faults(space: Mapping[str, Parameter], *, countable: bool) -> list[Fault]:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from models import checkpoints, claims, closings, endings, leases, trials
-from models.claims import Claimed
+from models.claims import Claimed, Reservation
 from models.endings import Ending
 from models.ids import show_trial
 from models.ledger import lock_study
@@ -27,6 +27,7 @@ from search.clock import Clock, utc_now
 from search.definition import StudyDefinition
 from search.records import Suggestion
 from search.sampling import derive_seed
+from search.sharing import share
 from search.strategies.table import Strategy, make
 from search.views import read_definition, trial_record
 
@@ -45,7 +46,9 @@ class Checkpoint:
 class Claim:
     """A trial to run: what, with which parameters, and the token every write about it must carry.
 
-    `checkpoints` are what it may go on from, the newest first.
+    `checkpoints` are what it may go on from, the newest first. `companions` is the most trials, itself included, that
+    may share a trainer with it; None = any. Its trainer died when it had company, so it runs with half of it next: a
+    trial that kills trainers is found by halving.
     """
 
     study_id: int
@@ -56,6 +59,7 @@ class Claim:
     definition: StudyDefinition
     seed: int
     checkpoints: tuple[Checkpoint, ...] = ()
+    companions: int | None = None
 
     @property
     def id(self) -> str:
@@ -66,6 +70,31 @@ class Claim:
     def key(self) -> tuple[int, int, int]:
         """The attempt its token speaks for: (study, number, attempt)."""
         return self.study_id, self.number, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a worker would take: trials of its queue, or of one `study` of it alone, of which it holds `held` already.
+
+    `objectives` are the registered ones that it can run, `capacity` is how many trials more it has room for, and
+    `workers` how many serve the queue, itself included.
+    """
+
+    worker: str
+    queue: str
+    capacity: int
+    objectives: Sequence[str] = ()
+    study: int | None = None
+    workers: int = 1
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a claim needs to know of a trial's earlier attempts."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    companions: int | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +109,7 @@ class _Known:
 
 
 _MOST_KNOWN = 32
+_NO_PAST = _Past()
 
 
 class Claimer:
@@ -92,12 +122,9 @@ class Claimer:
         self._known: dict[int, _Known] = {}
         self._knowing = threading.Lock()
 
-    def claim(self, *, worker: str, queue: str, capacity: int, objectives: Sequence[str] = ()) -> list[Claim]:
-        """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do.
-
-        `objectives` are the registered ones that this worker can run.
-        """
-        claimed = self._take_any(worker, queue, capacity, objectives)
+    def claim(self, wish: Wish) -> list[Claim]:
+        """Take trials of one study, parameters and all; an empty list when there is nothing to do."""
+        claimed = self._take_any(wish) if wish.study is None else self._take_of(wish.study, wish)
         try:
             return self._ready(claimed)
         except Unavailable:
@@ -123,8 +150,13 @@ class Claimer:
             leases.beat(connection, [claim.token for claim in held])
         if len(held) == count:
             return held
-        _, fresh = self._take_from(connection, study_id, client, count - len(held), seconds)
-        return held + fresh
+        now = self.clock()
+        reservation = claims.reserve(connection, study_id, capacity=count - len(held), now=now)
+        if reservation is None:
+            closings.close_if_spent(connection, study_id, now)
+            return held
+        points = self._points(self._know(connection, reservation.study), reservation.draws)
+        return held + claims.take(connection, reservation, points, worker=client, now=now, seconds=seconds, held=None)
 
     @contextmanager
     def suggesting(self, study_id: int, waiting: Sequence[Claimed]) -> Iterator[Work[list[Claimed]]]:
@@ -142,49 +174,39 @@ class Claimer:
                 suggestions += known.strategy.suggest(draws)
             yield lambda connection: _fill(connection, study_id, known, ordered, suggestions)
 
-    def _take_any(self, worker: str, queue: str, capacity: int, objectives: Sequence[str]) -> list[Claimed]:
+    def _take_any(self, wish: Wish) -> list[Claimed]:
         """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
         passed: set[int] = set()
         while True:
-            study_id, claimed = self.database.write(
-                partial(
-                    self._take,
-                    worker=worker,
-                    queue=queue,
-                    capacity=capacity,
-                    objectives=objectives,
-                    passed=frozenset(passed),
-                )
-            )
+            study_id, claimed = self.database.write(partial(self._take, wish=wish, passed=frozenset(passed)))
             if claimed or study_id is None:
                 return claimed
             passed.add(study_id)
 
-    def _take(
-        self,
-        connection: Connection,
-        worker: str,
-        queue: str,
-        capacity: int,
-        objectives: Sequence[str],
-        passed: frozenset[int],
-    ) -> tuple[int | None, list[Claimed]]:
+    def _take(self, connection: Connection, wish: Wish, passed: frozenset[int]) -> tuple[int | None, list[Claimed]]:
         """Claim from the first study that may have work and was not passed over yet."""
-        study_id = claims.candidate(connection, queue=queue, objectives=objectives, passed=passed, now=self.clock())
+        study_id = claims.candidate(
+            connection, queue=wish.queue, objectives=wish.objectives, passed=passed, now=self.clock()
+        )
         if study_id is None:
             return None, []
-        return self._take_from(connection, study_id, worker, capacity, None)
+        return study_id, self._take_from(connection, study_id, wish)
 
-    def _take_from(
-        self, connection: Connection, study_id: int, worker: str, capacity: int, seconds: float | None
-    ) -> tuple[int, list[Claimed]]:
+    def _take_of(self, study_id: int, wish: Wish) -> list[Claimed]:
+        return self.database.write(lambda connection: self._take_from(connection, study_id, wish))
+
+    def _take_from(self, connection: Connection, study_id: int, wish: Wish) -> list[Claimed]:
         now = self.clock()
-        reservation = claims.reserve(connection, study_id, capacity=capacity, now=now)
-        if reservation is None:
+        found = claims.reserve(connection, study_id, capacity=wish.capacity, now=now)
+        if found is None or found.study.queue != wish.queue:
             closings.close_if_spent(connection, study_id, now)
-            return study_id, []
-        points = self._points(self._know(connection, reservation.study), reservation.draws)
-        return study_id, claims.take(connection, reservation, points, worker=worker, now=now, seconds=seconds)
+            return []
+        known = self._know(connection, found.study)
+        reservation = _shared(found, known.definition, wish)
+        if reservation is None:
+            return []
+        points = self._points(known, reservation.draws)
+        return claims.take(connection, reservation, points, worker=wish.worker, now=now, held=wish.held)
 
     def _know(self, connection: Connection, study: Row[Any]) -> _Known:
         with self._knowing:
@@ -216,8 +238,8 @@ class Claimer:
         if waiting:
             filled += self._suggest(study_id, waiting)
         again = {claim.number: claim.attempt for claim in filled if claim.attempt > 1}
-        resumable = self.database.read(partial(_resumable, study_id=study_id, attempts=again)) if again else {}
-        return [_claim(known, claim, resumable.get(claim.number, ())) for claim in filled]
+        pasts = self.database.read(partial(_pasts, study_id=study_id, attempts=again)) if again else {}
+        return [_claim(known, claim, pasts.get(claim.number, _NO_PAST)) for claim in filled]
 
     def _known_of(self, study_id: int) -> _Known:
         known = self._known.get(study_id)
@@ -267,15 +289,28 @@ def _fill(
     return [claim for claim in filled if claim.params is not None]
 
 
-def _resumable(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[Checkpoint, ...]]:
-    found = checkpoints.checkpoints_of(connection, study_id, attempts)
+def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Reservation | None:
+    """Leave the other workers their share; None when this worker has its own already. Who takes one leaves enough."""
+    if wish.capacity <= 1:
+        return found
+    fair = share(definition, budget=found.study.budget, open_trials=found.open, workers=wish.workers)
+    return found.cut(fair - wish.held) if fair > wish.held else None
+
+
+def _pasts(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, _Past]:
+    """Return what is to be known of trials that run again (number -> attempt)."""
+    resumable = checkpoints.checkpoints_of(connection, study_id, attempts)
+    lost = trials.lost_in_company(connection, study_id, attempts)
     return {
-        number: tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in rows)
-        for number, rows in found.items()
+        number: _Past(
+            tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in resumable.get(number, ())),
+            max(1, lost[number] // 2) if number in lost else None,
+        )
+        for number in attempts
     }
 
 
-def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -> Claim:
+def _claim(known: _Known, claimed: Claimed, past: _Past) -> Claim:
     return Claim(
         study_id=claimed.study_id,
         number=claimed.number,
@@ -284,7 +319,8 @@ def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -
         params=claimed.params or {},
         definition=known.definition,
         seed=derive_seed(known.seed, claimed.number),
-        checkpoints=resumable,
+        checkpoints=past.checkpoints,
+        companions=past.companions,
     )
 
 

@@ -83,7 +83,16 @@ class _Reader:
             reading = read(shape, self.raw[name], name)
             self._faults += reading.faults
             self.parts[name] = reading.value
-        cross = cross_faults(Parts(**self._space(), **self._metrics(), **self._objective(), **self._search()))
+        cross = cross_faults(
+            Parts(
+                **self._space(),
+                **self._metrics(),
+                **self._objective(),
+                **self._search(),
+                kind=objective_kind(self.raw.get("objective")),
+                execution=_text(self.raw, "execution"),
+            )
+        )
         return self._faults + [presets.blame(fault, self._recommended) for fault in cross]
 
     def _space(self) -> dict[str, Any]:

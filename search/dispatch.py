@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from models import checkpoints, leases
+from models import checkpoints, claims, leases
 from models.session import Connection, Database
 from models.states import TrialState
 from search import reporting
-from search.claiming import Claim, Claimer
+from search.claiming import Claim, Claimer, Wish
 from search.clock import Clock, utc_now
-from search.reporting import Report, Result, Verdict
+from search.reporting import Ran, Report, Result, Verdict
 
-__all__ = ["Claim", "Dispatcher", "Kept", "Report", "Result", "Verdict"]
+__all__ = ["Claim", "Dispatcher", "Kept", "Ran", "Report", "Result", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,31 @@ class Dispatcher:
         self.clock = clock
         self._claimer = Claimer(database, clock=clock)
 
-    def claim(self, *, queue: str, capacity: int, objectives: Sequence[str] = ()) -> list[Claim]:
-        """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do."""
-        return self._claimer.claim(worker=self.worker, queue=queue, capacity=capacity, objectives=objectives)
+    def claim(
+        self,
+        *,
+        queue: str,
+        capacity: int,
+        objectives: Sequence[str] = (),
+        study: int | None = None,
+        workers: int = 1,
+        held: int = 0,
+    ) -> list[Claim]:
+        """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do.
+
+        `study` asks for trials of that study (its key) alone, of which the caller holds `held` already. A claim with room for several
+        leaves the others of `workers` that serve the queue their share, see `search.sharing`.
+        """
+        wish = Wish(self.worker, queue, capacity, objectives, study=study, workers=workers, held=held)
+        return self._claimer.claim(wish)
+
+    def others_wait(self, *, queue: str, study: int, objectives: Sequence[str] = ()) -> bool:
+        """Say whether another study than this one (its key) has a trial for this queue that could start now."""
+        return self.database.read(
+            lambda connection: claims.has_work(
+                connection, queue=queue, objectives=objectives, besides=study, now=self.clock()
+            )
+        )
 
     def heartbeat(self, claims_held: Sequence[Claim]) -> dict[str, str | None]:
         """Renew leases. Return, by token, why a trial should stop (or None); a token that is missing is stale."""

@@ -16,6 +16,7 @@ class Failure(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMEOUT = "timeout"
     POISON = "poison"
+    LANE = "lane"
     INFRASTRUCTURE = "infrastructure"
 
 
@@ -33,6 +34,9 @@ _POLICIES = {
     Failure.TIMEOUT: _Policy(attempts=2, attempt_state=AttemptState.ENDED, pause_seconds=1),
     # The trainer died under this trial while its supervisor lived.
     Failure.POISON: _Policy(attempts=3, attempt_state=AttemptState.LOST, pause_seconds=1),
+    # The trainer died under this trial and others: which of them it was is found by halving, so all run again at once.
+    # Halving a lane of any size ends long before this bound.
+    Failure.LANE: _Policy(attempts=100, attempt_state=AttemptState.LOST, pause_seconds=0),
     # The worker itself fell silent: no fault of the trial.
     Failure.INFRASTRUCTURE: _Policy(attempts=5, attempt_state=AttemptState.LOST, pause_seconds=1),
 }
@@ -60,7 +64,8 @@ def after(
     """
     policy = _POLICIES[failure]
     again = strikes + 1 < policy.attempts
-    pause = random.uniform(0, min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0**strikes))
+    longest = min(_PAUSE_CAP_SECONDS, policy.pause_seconds * 2.0**strikes)
+    pause = timedelta(seconds=random.uniform(0, longest)) if longest else None
     return Ending(
         number=number,
         attempt=attempt,
@@ -69,5 +74,5 @@ def after(
         reason=failure.value if again or message is None else f"{failure}: {message}"[:_REASON_CHARACTERS],
         error=error,
         attempt_state=policy.attempt_state,
-        next_run_at=now + timedelta(seconds=pause) if again else None,
+        next_run_at=now + pause if again and pause else None,
     )

@@ -5,7 +5,7 @@ token: what is stale changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -59,8 +59,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """How an attempt was run.
+
+    `lane` names the lane it was stepped in (None: in none), `population` is the largest number of trials that it was
+    stepped with, itself included, or whose trainer died with its own, and `seconds` its share of the time spent on
+    steps. `alone` says why it was trained alone although it might have shared.
+    """
+
+    lane: str | None
+    population: int
+    seconds: float
+    alone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """How an attempt ended: with `outcome` and its last values, or with a `failure`."""
+    """How an attempt ended: with `outcome` and its last values, or with a `failure`; and how it was `ran`."""
 
     claim: Held
     target: TrialState
@@ -68,20 +83,25 @@ class Result:
     reason: str | None = None
     error: str | None = None
     failure: Failure | None = None
+    ran: Ran | None = None
+
+
+_GO_ON = Verdict(accepted=True, stop=False, reason=None)
+_STALE = Verdict(accepted=False, stop=True, reason="stale")
+_CONTRADICTS = Verdict(accepted=False, stop=False, reason="another value was reported at this step")
 
 
 def store(connection: Connection, reports: Sequence[Report]) -> list[Verdict]:
     """Store measurements, in order, and answer each with what pruning decides. Values must be finite."""
     places = leases.held(connection, list({report.claim.token for report in reports}))
-    held = [places.get(report.claim.token) == report.claim.key for report in reports]
-    live = [report for report, holds in zip(reports, held, strict=True) if holds]
-    conflicts = {_place(row) for row in leases.add_measurements(connection, [_row(report) for report in live])}
-    stored = [report for report in live if _place(_row(report)) not in conflicts]
+    live = [place for place, report in enumerate(reports) if places.get(report.claim.token) == report.claim.key]
+    refused = leases.add_measurements(connection, [_row(reports[place]) for place in live])
+    stored = [reports[place] for order, place in enumerate(live) if order not in refused]
     decided = rungs.decide(connection, stored)
-    return [
-        _verdict(report, conflicts, decided) if holds else Verdict(accepted=False, stop=True, reason="stale")
-        for report, holds in zip(reports, held, strict=True)
-    ]
+    verdicts = [_STALE] * len(reports)
+    for order, place in enumerate(live):
+        verdicts[place] = _CONTRADICTS if order in refused else _verdict(reports[place], decided)
+    return verdicts
 
 
 def _row(report: Report) -> dict[str, Any]:
@@ -94,15 +114,9 @@ def _row(report: Report) -> dict[str, Any]:
     }
 
 
-def _place(row: Mapping[str, Any]) -> Place:
-    return row["study_id"], row["number"], row["step"]
-
-
-def _verdict(report: Report, conflicts: set[Place], decided: Mapping[Place, str]) -> Verdict:
-    place = (report.claim.study_id, report.claim.number, report.step)
-    if place in conflicts:
-        return Verdict(accepted=False, stop=False, reason="another value was reported at this step")
-    return Verdict(accepted=True, stop=place in decided, reason=decided.get(place))
+def _verdict(report: Report, decided: Mapping[Place, str]) -> Verdict:
+    why = decided.get((report.claim.study_id, report.claim.number, report.step)) if decided else None
+    return _GO_ON if why is None else Verdict(accepted=True, stop=True, reason=why)
 
 
 def finish(connection: Connection, results: Sequence[Result], *, now: datetime) -> Verdicts:
@@ -121,6 +135,11 @@ def finish(connection: Connection, results: Sequence[Result], *, now: datetime) 
 
 
 def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
+    ending = _plain_ending(result, strikes, now)
+    return ending if result.ran is None else replace(ending, execution=asdict(result.ran))
+
+
+def _plain_ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
     claim, failure = result.claim, result.failure
     if failure is not None:
         before = strikes.get((claim.number, failure.value), 0)

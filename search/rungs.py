@@ -31,20 +31,12 @@ class _Report(Protocol):
 
 
 def decide(connection: Connection, reports: Sequence[_Report]) -> dict[Place, str]:
-    """Return the reason for each (study, number, step) whose trial is to stop; repeated reports get the same answer."""
-    scores: dict[Place, float] = {}
-    definitions: dict[int, StudyDefinition] = {}
-    for report in reports:
-        definition = report.claim.definition
-        value = score(definition, report.values)
-        if (
-            definition.pruning is None
-            or value is None
-            or not rung(definition.pruning, report.step, last=definition.objective.last_step)
-        ):
-            continue
-        scores[report.claim.study_id, report.claim.number, report.step] = value
-        definitions[report.claim.study_id] = definition
+    """Return the reason for each (study, number, step) whose trial is to stop; repeated reports get the same answer.
+
+    Every score of the call counts at its rung before anyone is judged. Who is to stop is told so with each of its
+    reports at a rung, be the decision from this call or an earlier one.
+    """
+    scores, definitions = _scores(reports)
     if not scores:
         return {}
     rows = [
@@ -52,27 +44,45 @@ def decide(connection: Connection, reports: Sequence[_Report]) -> dict[Place, st
         for (study_id, number, step), value in scores.items()
     ]
     fresh = leases.add_rungs(connection, rows)
-    standing: dict[tuple[int, int], str] = {}
-    for study_id, step in sorted({(study_id, step) for study_id, _, step in scores}):
-        here = [number for study, number, at in scores if (study, at) == (study_id, step)]
-        new = [number for number in here if (study_id, number, step) in fresh]
-        decided = _judge(connection, definitions[study_id], study_id, step, here, new)
-        standing |= {(study_id, number): why for number, why in decided.items()}
-    return {place: standing[place[:2]] for place in scores if place[:2] in standing}
+    decided: dict[Place, str] = {}
+    for study_id in sorted(definitions):
+        here = [place for place in scores if place[0] == study_id]
+        standing = _judge(connection, definitions[study_id], study_id, here, fresh)
+        decided |= {place: standing[place[1]] for place in here if place[1] in standing}
+    return decided
+
+
+def _scores(reports: Sequence[_Report]) -> tuple[dict[Place, float], dict[int, StudyDefinition]]:
+    """Return the scores at which a decision is due, and the definitions of their studies."""
+    scores: dict[Place, float] = {}
+    definitions: dict[int, StudyDefinition] = {}
+    due: dict[tuple[int, int], bool] = {}
+    for report in reports:
+        study_id, step, definition = report.claim.study_id, report.step, report.claim.definition
+        if definition.pruning is None:
+            continue
+        if (study_id, step) not in due:
+            due[study_id, step] = rung(definition.pruning, step, last=definition.objective.last_step)
+        value = score(definition, report.values) if due[study_id, step] else None
+        if value is not None:
+            scores[study_id, report.claim.number, step] = value
+            definitions[study_id] = definition
+    return scores, definitions
 
 
 def _judge(
-    connection: Connection,
-    definition: StudyDefinition,
-    study_id: int,
-    step: int,
-    here: Sequence[int],
-    new: Sequence[int],
+    connection: Connection, definition: StudyDefinition, study_id: int, here: Sequence[Place], fresh: set[Place]
 ) -> dict[int, str]:
-    """Stop those of the new trials at one rung that rank behind the ones it keeps; say who of all here is to stop."""
-    size, standing = leases.at_rung(connection, study_id, step, here)
-    kept = keep(definition.pruning, size) if definition.pruning is not None else size
-    if not new or kept >= size or definition.pruning is None:
-        return standing
-    why = reason(definition.pruning, step=step, kept=kept, size=size)
-    return standing | dict.fromkeys(leases.stop_behind(connection, study_id, step, new, rank=kept, reason=why), why)
+    """Stop those of the fresh scores of one study that rank behind the ones each rung keeps; say who is to stop, and why."""
+    new: dict[int, list[int]] = {step: [] for step in sorted({step for _, _, step in here})}
+    for place in here:
+        if place in fresh:
+            new[place[2]].append(place[1])
+    sizes, standing = leases.at_rungs(connection, study_id, list(new), list({number for _, number, _ in here}))
+    for step, numbers in new.items():
+        kept = keep(definition.pruning, sizes[step]) if definition.pruning is not None else sizes[step]
+        if numbers and kept < sizes[step] and definition.pruning is not None:
+            why = reason(definition.pruning, step=step, kept=kept, size=sizes[step])
+            stopped = leases.stop_behind(connection, study_id, step, numbers, rank=kept, reason=why)
+            standing |= dict.fromkeys(stopped, why)
+    return standing

@@ -275,8 +275,17 @@ class StudyDefinition(Part):
     parallelism: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Most trials at one time; absent = any")
     labels: dict[str, str] = Field({}, description="For finding studies again", examples=[{"team": "vision"}])
     report: Literal["last", "best"] = Field("last", description="Which measurement's values stand for a trial")
-    execution: Literal["auto", "single"] = Field("auto", description="Kept, not acted on yet: trials run one at a time")
+    execution: Literal["auto", "single", "population"] = Field(
+        "auto",
+        description="population: trials of one network are trained together, many at a time; single: each by itself; "
+        "auto: population where the objective is a recipe, and single otherwise",
+    )
     max_failed: int | None = Field(None, ge=0, le=MOST_TRIALS, description="More failed trials end the study as failed")
+
+    @property
+    def in_population(self) -> bool:
+        """Whether many of its trials may be trained together by one trainer."""
+        return self.execution != "single" and isinstance(self.objective, RecipeObjective)
 
     @property
     def objective_metric(self) -> Metric:

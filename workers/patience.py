@@ -7,35 +7,52 @@ from contextlib import contextmanager
 from search.schema import Timeouts
 
 
-class Patience:
-    """Measures one attempt against its study's timeouts, on a monotonic clock, from when it is made."""
+class Watch:
+    """A monotonic clock, shared by all trials of a trainer, that stands still while they wait for us."""
 
-    def __init__(self, timeouts: Timeouts, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._timeouts = timeouts
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._began = self._moved = monotonic()
+        self._spent = 0.0
 
-    def moved(self) -> None:
-        """Note a sign of progress."""
-        self._moved = self._monotonic()
+    def __call__(self) -> float:
+        """Return the time, in seconds from an arbitrary beginning."""
+        return self._monotonic() - self._spent
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """Leave the time spent inside out of the reckoning: the trial waited for us."""
+        """Leave the time spent inside out of the reckoning."""
         before = self._monotonic()
         try:
             yield
         finally:
-            spent = self._monotonic() - before
-            self._began += spent
-            self._moved += spent
+            self._spent += self._monotonic() - before
 
-    def spent(self, *, silent: bool) -> str | None:
-        """Say which timeout has passed, None for neither. That of progress passes only while the trial is `silent`."""
-        now = self._monotonic()
-        progress, total = self._timeouts.progress, self._timeouts.total
+
+class Patience:
+    """Measures one attempt against its study's timeouts.
+
+    `now` is of a `Watch`. Lateness is asked for a moment up to which all that was said has been heard: what waits in the
+    socket while this process sleeps is heard before anything is decided.
+    """
+
+    def __init__(self, timeouts: Timeouts, *, now: float) -> None:
+        self._timeouts = timeouts
+        self._began = self._moved = now
+
+    def moved(self, now: float) -> None:
+        """Note a sign of progress."""
+        self._moved = now
+
+    def overlong(self, now: float) -> str | None:
+        """Say that the attempt has gone on for too long as a whole; None when it has not."""
+        total = self._timeouts.total
         if total is not None and now - self._began >= total:
             return f"still running after {total:g} s (timeouts.total)"
-        if silent and progress is not None and now - self._moved >= progress:
+        return None
+
+    def silent(self, now: float) -> str | None:
+        """Say that there was no sign of progress for too long; None when there was one."""
+        progress = self._timeouts.progress
+        if progress is not None and now - self._moved >= progress:
             return f"no sign of progress for {progress:g} s (timeouts.progress)"
         return None

@@ -1,34 +1,36 @@
-"""One trial on one trainer: relay what it reports to the ledger, carry decisions back, and say how it ended."""
+"""One trial from its claim to its result: what it has said, why it is to stop, and what it ends as.
+
+A `Run` has no loop of its own and writes nothing: a shift lets it hear what its trainer says, and asks it.
+"""
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.session import Unavailable
 from models.states import TrialState
-from search.dispatch import Claim, Dispatcher, Kept, Report, Result, Verdict
+from search.definition import StudyDefinition
+from search.dispatch import Claim, Kept, Ran, Report, Result, Verdict
 from search.failures import Failure
-from search.hygiene import escaped
+from search.pruners.table import rungs
 from search.scoring import chosen, score
-from training.protocol import DEVICE, OUT_OF_MEMORY, Message
+from training.protocol import RELEASED, Message
 from workers.checkpoints import Shelf
 from workers.objectives import Registry, told
+from workers.outcomes import Loss, Outcome, failure_of, read_outcome
 from workers.patience import Patience
-from workers.trainer import GRACE_SECONDS, Trainer, TrainerDied
+from workers.trainer import GRACE_SECONDS
 
 log = logging.getLogger("tuneup.running")
 
+# Why a trial is told to stop that is neither cancelled nor pruned. Nothing is written for a stale one.
 STALE = "stale"
 SHUTDOWN = "shutdown"
-_LOOK_SECONDS = 0.2
-# How the reason of a failure begins that is not its trial's own; with any other it is a user's error.
-_FAILURES = {OUT_OF_MEMORY: Failure.OUT_OF_MEMORY, DEVICE: Failure.INFRASTRUCTURE}
-
-# Why a trial is told to stop from outside, and what it then becomes. Nothing is written for a stale one.
-StopAsked = Callable[[], str | None]
+YIELDED = "yielded"
+BROKEN = "lane"
+# Who is told so runs again, uncharged, and this is what its attempt is said to have ended as.
+_GIVEN_BACK = {SHUTDOWN: "released", YIELDED: YIELDED, BROKEN: BROKEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,200 +43,167 @@ class Terms:
     grace_seconds: float = GRACE_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How trials of a study are trained: whether they may share a trainer, and after which steps it holds for a verdict."""
+
+    lane: bool
+    wait: bool | frozenset[int]
+
+    def holds_at(self, step: int) -> bool:
+        """Say whether the trainer holds after the measurement of this step."""
+        return self.wait if isinstance(self.wait, bool) else step in self.wait
+
+
+def manner_of(definition: StudyDefinition) -> Manner:
+    """Return how a study's trials are trained. Users' commands run one at a time, and hear every verdict."""
+    objective, pruning = definition.objective, definition.pruning
+    if objective.registered is not None or pruning is None:
+        wait: bool | frozenset[int] = pruning is not None
+    else:
+        wait = frozenset(rungs(pruning, last=objective.last_step))
+    return Manner(lane=objective.registered is None and definition.execution != "single", wait=wait)
+
+
 @dataclass(slots=True)
 class Run:
-    """The state of one trial while it trains."""
+    """What is known of one trial while it is held. All times are of the shift's watch."""
 
     claim: Claim
-    trainer: Trainer
-    dispatcher: Dispatcher
-    stop_asked: StopAsked
     terms: Terms = field(default_factory=Terms)
     started: bool = False
-    unsent: list[Report] = field(default_factory=list)
-    unkept: Kept | None = None
+    patience: Patience | None = None
     values: Mapping[str, float] | None = None
+    unkept: Kept | None = None
     stopping: str | None = None
     pruned: bool = False
     deadline: float | None = None
-    patience: Patience = field(init=False)
+    outcome: Outcome | None = None
+    loss: Loss | None = None
 
-    def __post_init__(self) -> None:
-        self.patience = Patience(self.claim.definition.timeouts)
-
-    def follow(self) -> Result | None:
-        """Train to the end. Return the result to be written, or None when the lease is no longer ours.
-
-        Raise TrainerDied when the process ended under the trial, on its own or because it ignored a stop; it never
-        got to the trial unless `started`.
-        """
-        self.trainer.send(start_message(self.claim, self.terms))
+    def begin(self, now: float) -> None:
+        """Note that the trainer has it."""
         self.started = True
-        while True:
-            self._look_for_stop()
-            message = self.trainer.receive(timeout=_LOOK_SECONDS)
-            if message is not None and message.get("trial") == self.claim.id:
-                if message["type"] == "done":
-                    return self._result(message)
-                self._hear(message)
-            late = self.patience.spent(silent=message is None)
-            if late is not None and self.stopping is None:
-                return self._timed_out(late)
+        self.patience = Patience(self.claim.definition.timeouts, now=now)
 
-    def send_rest(self) -> None:
-        """Write what could not be written while the database was away; a shutdown tries it once more."""
-        while (self.unsent or self.unkept) and self.stopping != STALE:
-            if self._send().reason == STALE:
-                self.stopping = STALE
-            if not (self.unsent or self.unkept) or self.stopping == SHUTDOWN:
-                return
-            time.sleep(_LOOK_SECONDS)
-            self.stopping = self.stop_asked() or self.stopping
+    def measured(self, step: int, values: Mapping[str, float], now: float) -> Report:
+        """Take a measurement; return it for the ledger."""
+        self._moved(now)
+        taken = {name: float(value) for name, value in values.items()}
+        self.values = chosen(self.claim.definition, self.values, taken)
+        return Report(self.claim, int(step), taken)
 
-    def _look_for_stop(self) -> None:
+    def hear(self, message: Message, now: float) -> None:
+        """Take any other message about this trial; each shows progress, and `alive` no more than that."""
+        self._moved(now)
+        kind = message["type"]
+        if kind == "checkpoint":
+            self.unkept = self._kept(message)
+        elif kind == "resumed":
+            self._resume(int(message["step"]))
+        elif kind == "done":
+            self.outcome = read_outcome(message)
+
+    def take_verdict(self, verdict: Verdict, now: float) -> None:
+        """Take a verdict that says stop; the first word counts."""
         if self.stopping is None:
-            asked = self.stop_asked()
-            if asked is not None:
-                self._stop(asked)
-        elif self.deadline is not None and time.monotonic() > self.deadline:
-            raise TrainerDied(f"the trainer did not stop within {self._grace():g} s of being asked to")
-
-    def _stop(self, reason: str) -> None:
-        self._stops(reason)
-        # Only who runs again needs a checkpoint.
-        message = {"type": "stop", "trial": self.claim.id, "reason": reason, "checkpoint": reason == SHUTDOWN}
-        self.trainer.send(message)
-
-    def _stops(self, reason: str) -> None:
-        self.stopping = reason
-        self.deadline = time.monotonic() + self._grace()
-
-    def _grace(self) -> float:
-        return self.terms.grace_seconds if self.stopping == SHUTDOWN else GRACE_SECONDS
-
-    def _hear(self, message: Message) -> None:
-        """Act on what shows progress; `alive` shows no more than that."""
-        self.patience.moved()
-        act = _ACTS.get(message["type"])
-        if act is not None:
-            act(self, message)
-
-    def _resume(self, message: Message) -> None:
-        """Go on with the values that the trial had when this checkpoint was written."""
-        step = int(message["step"])
-        self.values = next((kept.values for kept in self.claim.checkpoints if kept.step == step), None)
-
-    def _relay(self, message: Message) -> None:
-        values = {name: float(value) for name, value in message["values"].items()}
-        step = int(message["step"])
-        self.values = chosen(self.claim.definition, self.values, values)
-        self.unsent.append(Report(self.claim, step, values))
-        verdict = self._send()
-        self.trainer.send(
-            {"type": "verdict", "trial": self.claim.id, "step": step, "stop": verdict.stop, "reason": verdict.reason}
-        )
-        if verdict.stop and self.stopping is None:
-            self._stops(verdict.reason or STALE)
+            self._stop(verdict.reason or STALE, now)
             self.pruned = verdict.accepted
 
-    def _keep(self, message: Message) -> None:
-        """Have the ledger know of a checkpoint, after the measurements that it stands on."""
+    def ask_to_stop(self, reason: str, now: float) -> Message:
+        """Have it stop; return what the trainer is to be told. Only who runs again needs a checkpoint."""
+        self._stop(reason, now)
+        return {"type": "stop", "trial": self.claim.id, "reason": reason, "checkpoint": reason in _GIVEN_BACK}
+
+    def late(self, now: float) -> str | None:
+        """Say which timeout has passed by then; None for neither, and for who is to stop anyway."""
+        if self.patience is None or self.stopping is not None:
+            return None
+        return self.patience.overlong(now) or self.patience.silent(now)
+
+    def result(self) -> Result | None:
+        """Say what it ends as, once it is over; None when the lease is no longer ours."""
+        if self.stopping == STALE:
+            return None
+        if self.loss is not None:
+            return self._lost(self.loss)
+        return None if self.outcome is None else self._ended(self.outcome)
+
+    def _moved(self, now: float) -> None:
+        if self.patience is not None:
+            self.patience.moved(now)
+
+    def _stop(self, reason: str, now: float) -> None:
+        self.stopping = reason
+        self.deadline = now + self._grace(reason)
+
+    def _grace(self, reason: str) -> float:
+        if reason == SHUTDOWN:
+            return self.terms.grace_seconds
+        # All of a lane are told at once, and each writes a checkpoint.
+        return max(GRACE_SECONDS, self.terms.grace_seconds) if reason in _GIVEN_BACK else GRACE_SECONDS
+
+    def _resume(self, step: int) -> None:
+        """Go on with the values that the trial had when this checkpoint was written."""
+        self.values = next((kept.values for kept in self.claim.checkpoints if kept.step == step), None)
+
+    def _kept(self, message: Message) -> Kept | None:
         shelf = self.terms.shelf
         path = shelf.relative(self.claim, message["path"]) if shelf is not None else None
         if path is None:
             log.warning("trial %s: %s is no place for a checkpoint; it is not kept", self.claim.id, message["path"])
-            return
-        step, sha256, size = int(message["step"]), str(message["sha256"]), int(message["bytes"])
-        self.unkept = Kept(self.claim, step, path, sha256, size, self.values)
-        verdict = self._send()
-        if verdict.stop and self.stopping is None:
-            self._stop(verdict.reason or STALE)
-            self.pruned = verdict.accepted
-
-    def _send(self) -> Verdict:
-        """Write what was reported and kept. While the database is away training goes on, and it waits here."""
-        with self.patience.ours():
-            try:
-                verdict = self._write_reports()
-                if self.unkept is not None and not verdict.stop:
-                    verdict = self._write_checkpoint(self.unkept, verdict)
-                self.unkept = None
-            except Unavailable as error:
-                log.warning("what trial %s reported waits: %s", self.claim.id, error)
-                verdict = _GO_ON
-        return verdict
-
-    def _write_reports(self) -> Verdict:
-        if not self.unsent:
-            return _GO_ON
-        verdicts = self.dispatcher.report(self.unsent)
-        self.unsent.clear()
-        return next((verdict for verdict in verdicts if verdict.stop), verdicts[-1])
-
-    def _write_checkpoint(self, kept: Kept, verdict: Verdict) -> Verdict:
-        return verdict if self.dispatcher.keep(kept) else _NO_LONGER_OURS
-
-    def _result(self, message: Message) -> Result | None:
-        self.send_rest()
-        if self.stopping == STALE:
             return None
-        # Users' code may say anything; no database stores NUL.
-        outcome, reason, error = message["outcome"], _storable(message.get("reason")), _storable(message.get("error"))
-        if outcome == "completed":
-            return self._completed(reason)
-        if outcome == "diverged":
-            return Result(self.claim, TrialState.DIVERGED, reason=reason)
-        if outcome == "failed":
-            failure, said = _failure(reason)
-            return Result(self.claim, TrialState.FAILED, failure=failure, reason=said, error=error)
-        return self.stopped()
+        step, sha256, size = int(message["step"]), str(message["sha256"]), int(message["bytes"])
+        return Kept(self.claim, step, path, sha256, size, self.values)
 
-    def _completed(self, reason: str | None) -> Result:
+    def _ended(self, ended: Outcome) -> Result | None:
+        if ended.outcome == "completed":
+            return self._completed(ended)
+        if ended.outcome == "diverged":
+            return Result(self.claim, TrialState.DIVERGED, reason=ended.reason, ran=ended.ran)
+        if ended.outcome == "failed":
+            failure, said = failure_of(ended.reason)
+            return self._failed(failure, said, ended.error, ended.ran)
+        if ended.outcome == RELEASED and self.stopping is None:
+            log.info("trial %s was given back by its trainer: %s", self.claim.id, ended.reason)
+            return self._queued(BROKEN, ended.ran)
+        return self._stopped(ended.ran)
+
+    def _completed(self, ended: Outcome) -> Result:
         """A trial without a value of what is optimized is no result: its code reports something else."""
         definition = self.claim.definition
         if score(definition, self.values) is None:
             said = f"it completed without a value of {definition.objective_metric.name!r}, which is to be optimized"
-            return Result(self.claim, TrialState.FAILED, failure=Failure.USER_ERROR, reason=said)
-        return Result(self.claim, TrialState.COMPLETED, values=self.values, reason=reason)
+            return self._failed(Failure.USER_ERROR, said, None, ended.ran)
+        return Result(self.claim, TrialState.COMPLETED, values=self.values, reason=ended.reason, ran=ended.ran)
 
-    def _timed_out(self, why: str) -> Result | None:
-        # First, so that it trains no further while the database is away.
-        self.trainer.kill()
-        self.send_rest()
-        if self.stopping == STALE:
-            return None
-        return Result(self.claim, TrialState.FAILED, failure=Failure.TIMEOUT, reason=why, error=why)
+    def _lost(self, loss: Loss) -> Result | None:
+        """No strike where we asked for it."""
+        ran = Ran(lane=None, population=loss.shared, seconds=0.0, alone=None) if loss.shared > 1 else None
+        if loss.failure is Failure.TIMEOUT:
+            return self._failed(loss.failure, loss.said, loss.said, None)
+        if self.stopping is not None:
+            return self._stopped(ran)
+        if loss.failure is None:
+            return self._queued(loss.said, ran)
+        return Result(self.claim, TrialState.QUEUED, failure=loss.failure, error=loss.said, ran=ran)
 
-    def stopped(self) -> Result | None:
-        """Say what a trial becomes that obeyed a stop: pruned, back to the queue at shutdown, else cancelled."""
-        if self.stopping == STALE:
-            return None
+    def _stopped(self, ran: Ran | None) -> Result | None:
+        """Say what a trial becomes that obeyed a stop: pruned, back to the queue, else cancelled."""
         if self.pruned:
-            return Result(self.claim, TrialState.PRUNED, values=self.values, reason=self.stopping)
-        if self.stopping == SHUTDOWN:
-            return Result(self.claim, TrialState.QUEUED, reason="released")
-        return Result(self.claim, TrialState.CANCELLED, reason=self.stopping)
+            return Result(self.claim, TrialState.PRUNED, values=self.values, reason=self.stopping, ran=ran)
+        if self.stopping in _GIVEN_BACK:
+            return self._queued(_GIVEN_BACK[self.stopping], ran)
+        return Result(self.claim, TrialState.CANCELLED, reason=self.stopping, ran=ran)
+
+    def _queued(self, reason: str, ran: Ran | None) -> Result:
+        return Result(self.claim, TrialState.QUEUED, reason=reason, ran=ran)
+
+    def _failed(self, failure: Failure, reason: str | None, error: str | None, ran: Ran | None) -> Result:
+        return Result(self.claim, TrialState.FAILED, failure=failure, reason=reason, error=error, ran=ran)
 
 
-def _failure(reason: str | None) -> tuple[Failure, str | None]:
-    """Return the class of a failure, and what its reason says beside that."""
-    name, _, rest = (reason or "").partition(": ")
-    failure = _FAILURES.get(name)
-    if failure is None:
-        return Failure.USER_ERROR, reason
-    return failure, rest or (None if name == failure.value else name)
-
-
-_GO_ON = Verdict(accepted=True, stop=False, reason=None)
-_NO_LONGER_OURS = Verdict(accepted=False, stop=True, reason=STALE)
-_ACTS: Mapping[str, Callable[[Run, Message], None]] = {
-    "measurement": Run._relay,  # noqa: SLF001  our own table of our own methods
-    "checkpoint": Run._keep,  # noqa: SLF001
-    "resumed": Run._resume,  # noqa: SLF001
-}
-
-
-def start_message(claim: Claim, terms: Terms) -> dict[str, Any]:
+def start_message(claim: Claim, terms: Terms, manner: Manner) -> dict[str, Any]:
     """Say to a trainer what to run. Raise KeyError for an objective that is not registered here."""
     return {
         "type": "start",
@@ -243,23 +212,8 @@ def start_message(claim: Claim, terms: Terms) -> dict[str, Any]:
         "objective": told(claim.definition.objective, terms.registry),
         "params": dict(claim.params),
         "seed": claim.seed,
-        "wait": claim.definition.pruning is not None,
+        "lane": manner.lane,
+        "wait": manner.wait if isinstance(manner.wait, bool) else sorted(manner.wait),
         "checkpoints": terms.shelf.offer(claim) if terms.shelf is not None else None,
         "data": None if terms.data is None else str(terms.data),
     }
-
-
-def after_death(run: Run, epitaph: str) -> Result | None:
-    """Say what becomes of a trial whose trainer died: no strike where we asked for it, or it never got to the trial."""
-    if run.stopping is None:
-        # At shutdown the signal may reach the trainer before we have asked it.
-        run.stopping = run.stop_asked()
-    run.send_rest()
-    if run.stopping is None:
-        failure = Failure.POISON if run.started else Failure.INFRASTRUCTURE
-        return Result(run.claim, TrialState.QUEUED, failure=failure, error=epitaph)
-    return run.stopped()
-
-
-def _storable(text: str | None) -> str | None:
-    return None if text is None else escaped(text)

@@ -1,7 +1,7 @@
 """One supervisor per Celery child: claim, run on the trainer, heartbeat, finish.
 
-The nudge task and the child's own poll thread both call `turn`, under one lock; a turn lasts while there is work.
-Heartbeats come from a thread that does nothing else, so that neither training nor a slow claim delays them.
+The nudge task and the child's own poll thread both call `turn`, under one lock; a turn lasts while there is work, and is
+made of shifts. Heartbeats come from a thread that does nothing else, so that neither training nor a slow claim delays them.
 """
 
 import _thread
@@ -12,7 +12,6 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from models.session import Database, Unavailable
 from models.states import TrialState
@@ -20,9 +19,12 @@ from models.workers import greet, part
 from search.clock import Clock, utc_now
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
+from workers.habits import Habits, Rooms
+from workers.holdings import Holdings
 from workers.keeper import TrainerKeeper, kind_of
-from workers.running import SHUTDOWN, STALE, Run, Terms, after_death
-from workers.trainer import TrainerDied
+from workers.outbox import Outbox
+from workers.refill import ClaimMore
+from workers.shift import Desk, Shift
 
 log = logging.getLogger("tuneup.supervisor")
 
@@ -30,19 +32,8 @@ _PAUSE_SECONDS = 1.0
 _TIDY_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """What a supervisor serves, and its periods in seconds."""
-
-    queue: str
-    heartbeat_seconds: float = 10.0
-    poll_seconds: float = 20.0
-    device: str | None = None
-    terms: Terms = field(default_factory=Terms)
-
-
 class Supervisor:
-    """Runs trials of one queue, one after the other, on one trainer."""
+    """Runs trials of one queue on one trainer."""
 
     def __init__(
         self, database: Database, habits: Habits, *, nudge: Callable[[str], None], clock: Clock = utc_now
@@ -61,9 +52,19 @@ class Supervisor:
         self._keeper = TrainerKeeper(give_up=self._stopping.is_set)
         self._objectives = sorted(habits.terms.registry)
         self._shelf = habits.terms.shelf
-        # What is held right now, by token, and why it is asked to stop; the heartbeat thread writes the latter.
-        self._held: dict[str, Claim] = {}
-        self._asked: dict[str, str] = {}
+        self._held = Holdings(self._stopping)
+        self._desk = Desk(
+            dispatcher=self.dispatcher,
+            habits=habits,
+            held=self._held,
+            rooms=Rooms(most=habits.population),
+            objectives=self._objectives,
+            claim_more=self._claim_more,
+            end_trainer=self._keeper.end,
+        )
+        # What the worker's row says, and how many serve this queue as of the last heartbeat.
+        self._capacity = 1
+        self._workers = 1
         self._threads = [
             threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True),
             threading.Thread(target=self._poll_forever, name="poll", daemon=True),
@@ -106,80 +107,61 @@ class Supervisor:
                 claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1, objectives=self._objectives)
                 if not claimed:
                     break
+                self._held.take(claimed)
                 self._nudge(self.habits.queue)
-                for claim in claimed:
-                    sound = self._run(claim)
-                    done += 1
+                ran, sound = self._shift(claimed[0])
+                done += ran
         return done
 
-    def _run(self, claim: Claim) -> bool:
-        """Run a trial to its end; return False when this host was what failed."""
-        self._held[claim.token] = claim
-        try:
-            result = self._follow(claim)
-            if result is not None and self._finish(result):
-                self._clear(claim, result)
-            return result is None or result.failure is not Failure.INFRASTRUCTURE
-        finally:
-            self._held.pop(claim.token, None)
-            self._asked.pop(claim.token, None)
-
-    def _follow(self, claim: Claim) -> Result | None:
+    def _shift(self, first: Claim) -> tuple[int, bool]:
+        """Run a trial, and others of its study with it; return how many, and whether this host is sound."""
         # What is ready may be of another kind than this objective needs.
-        trainer = self._keeper.ready(kind_of(claim.definition.objective))
+        trainer = self._keeper.ready(kind_of(first.definition.objective))
         if trainer is None:
-            return self._without_trainer(claim)
-        trainer.trials += 1
-        run = Run(claim, trainer, self.dispatcher, lambda: self._why_stop(claim.token), self.habits.terms)
+            return 1, self._without_trainer(first)
+        shift = Shift(first, trainer, self._desk)
         try:
-            result = run.follow()
-        except TrainerDied as error:
-            self._keeper.end()
-            return after_death(run, str(error))
-        except Exception as error:
-            # Whatever it was, the trainer may still be at work on this trial: the next one must not hear of it.
-            log.exception("trial %s broke off", claim.id)
-            self._keeper.end()
-            return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=repr(error))
-        if result is not None and result.failure is not None:
-            # Out of memory or a CUDA error may have spoilt the process.
-            self._keeper.end()
-        return result
+            shift.work()
+        finally:
+            self._capacity = self._desk.rooms.of(first.study_id)
+            if shift.spoilt:
+                # Out of memory or a CUDA error may have spoilt the process.
+                self._keeper.end()
+        return shift.ran, shift.sound
 
-    def _without_trainer(self, claim: Claim) -> Result:
-        if self._stopping.is_set():
-            return Result(claim, TrialState.QUEUED, reason="released")
+    def _claim_more(self, study: int) -> ClaimMore:
+        """Return how more trials of a study are claimed; what it returns is held."""
+
+        def claim(free: int, held: int) -> list[Claim]:
+            claimed = self.dispatcher.claim(
+                queue=self.habits.queue,
+                capacity=free,
+                objectives=self._objectives,
+                study=study,
+                workers=self._workers,
+                held=held,
+            )
+            self._held.take(claimed)
+            return claimed
+
+        return claim
+
+    def _without_trainer(self, claim: Claim) -> bool:
+        """Give a trial back; return whether this host is sound."""
         said = "no trainer for it can start on this host"
-        return Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=said)
-
-    def _why_stop(self, token: str) -> str | None:
-        return SHUTDOWN if self._stopping.is_set() else self._asked.get(token)
-
-    def _finish(self, result: Result) -> bool:
-        """Write a result, however long the database is away: nobody can reap the lease meanwhile. Say if it stands."""
-        while True:
-            try:
-                verdict = self.dispatcher.finish([result])[result.claim.token]
-            except Unavailable as error:
-                log.warning("the result of trial %s waits: %s", result.claim.id, error)
-                if self._stopping.wait(_PAUSE_SECONDS):
-                    return False
-                continue
-            if verdict == STALE:
-                log.warning("trial %s: another attempt holds it now; this result was refused", result.claim.id)
-            return verdict != STALE
-
-    def _clear(self, claim: Claim, result: Result) -> None:
-        """Remove the checkpoints of a trial that has ended for good; of one that failed the ledger knows whether."""
-        if self._shelf is None:
-            return
+        sound = self._stopping.is_set()
+        result = (
+            Result(claim, TrialState.QUEUED, reason="released")
+            if sound
+            else Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE, error=said)
+        )
+        outbox = Outbox(self.dispatcher, self._shelf)
         try:
-            if result.failure is not None:
-                self._shelf.tidy_study(self._database, claim.study_id)
-            elif result.target is not TrialState.QUEUED:
-                self._shelf.clear(claim)
-        except (Unavailable, OSError) as error:
-            log.warning("the checkpoints of trial %s stay for now: %s", claim.id, error)
+            while not outbox.finish([(claim, result)]) and not self._stopping.wait(_PAUSE_SECONDS):
+                pass
+        finally:
+            self._held.drop([claim])
+        return sound
 
     def _poll_forever(self) -> None:
         while not self._stopping.is_set():
@@ -210,22 +192,18 @@ class Supervisor:
                 return
 
     def _beat(self) -> None:
-        held = list(self._held.values())
+        held = self._held.claims()
         if held:
-            answers = self.dispatcher.heartbeat(held)
-            for claim in held:
-                asked = answers.get(claim.token, STALE)
-                if asked is not None and claim.token in self._held:
-                    self._asked[claim.token] = asked
+            self._held.hear(held, self.dispatcher.heartbeat(held))
         row = {
             "id": self.worker,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "queue": self.habits.queue,
             "device": self.habits.device,
-            "capacity": 1,
+            "capacity": self._capacity,
             "objectives": self._objectives,
             "started_at": self._started_at,
             "seen_at": self._clock(),
         }
-        self._database.write(lambda connection: greet(connection, row), durable=False)
+        self._workers = self._database.write(lambda connection: greet(connection, row), durable=False)

@@ -11,11 +11,12 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 from models.session import Database
 from settings import Settings
 from workers.checkpoints import Shelf
+from workers.habits import Habits
 from workers.objectives import read_objectives
 from workers.queue import LOOK, Doorbell, make_app
 from workers.reaper import Reaper
 from workers.running import Terms
-from workers.supervisor import Habits, Supervisor
+from workers.supervisor import Supervisor
 from workers.tether import die_with_parent
 
 settings = Settings()
@@ -47,10 +48,11 @@ def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         queue=settings.queue,
         heartbeat_seconds=settings.heartbeat_seconds,
         poll_seconds=settings.poll_seconds,
+        population=settings.population,
         device=settings.device,
         terms=terms,
     )
-    # Two connections, and two more when beating, reaping, tidying and a turn all want one.
+    # Two connections, and two more when beating, reaping, tidying, a turn and its claims want them.
     database = Database(settings.database_url, pool_size=2)
     supervisor = Supervisor(database, habits, nudge=lambda queue: doorbell.nudge([queue]))
     _supervisors.append(supervisor)

@@ -2,6 +2,7 @@
 
 A trainer runs in a session of its own, without credentials in its environment, and dies with this process.
 It stays warm between trials, and is replaced after an error that may have spoilt it or after many trials.
+What it says is read in batches: a lane of trials says thousands of things a second.
 """
 
 import contextlib
@@ -23,9 +24,14 @@ RECIPES = "training"
 COMMANDS = "training.command"
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 120.0
+# After so many trials it is replaced: of those that had it for themselves, and of those that shared it with others.
 MOST_TRIALS = 200
+MOST_SHARED = 20_000
 GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+# A trainer reads what it is told at once, in a thread of its own: one that does not is stuck as a whole.
+_SEND_SECONDS = 60.0
+_READ_BYTES = 1 << 20
 # What a shell adds to the number of a signal, and our adaptor of commands to that of the one that ended its command.
 _BY_SIGNAL = 128
 _KEPT = (
@@ -45,11 +51,13 @@ class Trainer:
     def __init__(self, kind: str = RECIPES) -> None:
         """Start the process: the module `kind`. Its imports go on meanwhile; `wait_ready` waits for them."""
         ours, theirs = socket.socketpair()
+        ours.settimeout(_SEND_SECONDS)
         self._socket = ours
         self._buffer = b""
         self._ready = False
         self.kind = kind
         self.trials = 0
+        self.shared = 0
         with theirs:
             self._process = subprocess.Popen(
                 tethered(sys.executable, "-m", kind, "--fd", str(theirs.fileno())),
@@ -68,7 +76,7 @@ class Trainer:
     @property
     def worn(self) -> bool:
         """Whether it has run enough trials to be replaced."""
-        return self.trials >= MOST_TRIALS
+        return self.trials / MOST_TRIALS + self.shared / MOST_SHARED >= 1
 
     @property
     def alive(self) -> bool:
@@ -84,33 +92,38 @@ class Trainer:
         while not self._ready and not give_up():
             if time.monotonic() > deadline:
                 raise TrainerDied(f"the trainer was not ready within {READY_SECONDS:.0f} s")
-            message = self.receive(timeout=_LOOK_SECONDS)
-            self._ready = message is not None and message["type"] == "ready"
+            said = self.receive(timeout=_LOOK_SECONDS)
+            self._ready = any(message["type"] == "ready" for message in said)
         return self._ready
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one message. Raise TrainerDied when nobody listens any more."""
         try:
             self._socket.sendall(encode(message))
+        except TimeoutError as error:
+            raise TrainerDied(f"the trainer read nothing for {_SEND_SECONDS:.0f} s") from error
         except OSError as error:
             raise TrainerDied(self.epitaph()) from error
 
-    def receive(self, *, timeout: float) -> Message | None:
-        """Return the next message, None if none came within `timeout` seconds. Raise TrainerDied at its end."""
+    def receive(self, *, timeout: float) -> list[Message]:
+        """Return all that has come, in order; wait up to `timeout` seconds for something. Raise TrainerDied at its end."""
         deadline = time.monotonic() + timeout
-        while b"\n" not in self._buffer:
+        while True:
             readable, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
             if not readable:
-                return None
-            try:
-                data = self._socket.recv(65536)
-            except OSError:
-                data = b""
-            if not data:
-                raise TrainerDied(self.epitaph())
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return decode(line)
+                return []
+            *lines, self._buffer = (self._buffer + self._read()).split(b"\n")
+            if lines:
+                return [decode(line) for line in lines]
+
+    def _read(self) -> bytes:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            raise TrainerDied(self.epitaph())
+        return data
 
     def epitaph(self) -> str:
         """Say how the process ended."""

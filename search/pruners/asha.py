@@ -16,6 +16,15 @@ def rung(pruning: AshaPruning, step: int) -> bool:
     return at == step
 
 
+def rungs(pruning: AshaPruning, last: int) -> list[int]:
+    """Return the steps below `last` at which a decision is due."""
+    steps, at = [], pruning.min_steps
+    while at < last:
+        steps.append(at)
+        at *= pruning.reduction
+    return steps
+
+
 def keep(pruning: AshaPruning, size: int) -> int:
     """Return how many of `size` values at a rung go on."""
     return max(1, size // pruning.reduction)

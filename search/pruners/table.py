@@ -17,18 +17,24 @@ class Pruner:
     """One kind of pruning: pure functions of its settings."""
 
     rung: Callable[[Any, int], bool]
+    rungs: Callable[[Any, int], list[int]]
     keep: Callable[[Any, int], int]
 
 
 PRUNERS: Mapping[str, Pruner] = {
-    "asha": Pruner(rung=asha.rung, keep=asha.keep),
-    "median": Pruner(rung=median.rung, keep=median.keep),
+    "asha": Pruner(rung=asha.rung, rungs=asha.rungs, keep=asha.keep),
+    "median": Pruner(rung=median.rung, rungs=median.rungs, keep=median.keep),
 }
 
 
 def rung(pruning: Pruning, step: int, *, last: int | None = None) -> bool:
     """Say whether a decision is due at `step` (from 1). Never at `last`: who has finished cannot be stopped any more."""
     return (last is None or step < last) and PRUNERS[pruning.kind].rung(pruning, step)
+
+
+def rungs(pruning: Pruning | None, *, last: int) -> list[int]:
+    """Return the steps at which `rung` says that a decision is due, for trials that finish with step `last`; none unpruned."""
+    return PRUNERS[pruning.kind].rungs(pruning, last) if pruning is not None else []
 
 
 def keep(pruning: Pruning, size: int) -> int:

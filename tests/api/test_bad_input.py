@@ -39,7 +39,7 @@ REFUSED: list[tuple[str, Study, dict[str, str]]] = [
     ("strategy", study(search={"strategy": "x"}), {"search.strategy": "valid are grid, random, bayesian"}),
     ("pruning", study(pruning={"kind": "x"}), {"pruning.kind": "valid are asha, median"}),
     ("parameter's type", study(space__lr={"type": "x"}), {"space.lr.type": "valid are float, int, categorical"}),
-    ("execution", study(execution="x"), {"execution": "valid are auto, single"}),
+    ("execution", study(execution="x"), {"execution": "valid are auto, single, population"}),
     ("field", study(bugdet=1), {"bugdet": "valid are name, objective"}),
     ("hyperparameter", study(space__momentun=number(0, 1)), {"space.momentun": "valid here are optimizer"}),
     ("condition", study(space__lr=number(0.1, 1, when={"x": [1]})), {"space.lr.when.x": "x"}),

@@ -3,7 +3,7 @@
 That the machine would notice is shown by faults planted in the product, one at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -117,7 +117,12 @@ def _token_used_again(patch: pytest.MonkeyPatch) -> None:
 
 def _conflicts_unseen(patch: pytest.MonkeyPatch) -> None:
     add = leases.add_measurements
-    patch.setattr(leases, "add_measurements", lambda connection, rows: add(connection, rows)[:0])
+
+    def blind(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+        add(connection, rows)
+        return set()
+
+    patch.setattr(leases, "add_measurements", blind)
 
 
 def _strikes_forgotten(patch: pytest.MonkeyPatch) -> None:

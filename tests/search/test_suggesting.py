@@ -18,7 +18,7 @@ from tests.support.ledger import Ledger, definition, drain, together
 def test_a_model_based_claim_is_filled(ledger: Ledger) -> None:
     study = ledger.create(definition("bayesian", trials=6, search={"strategy": "bayesian", "seed": 3, "startup": 2}))
     worker = ledger.worker()
-    claims = worker.claim(queue="cpu", capacity=4)
+    claims = [*worker.claim(queue="cpu", capacity=4), *worker.claim(queue="cpu", capacity=4)]
     trials = ledger.trials(study)
     assert [claim.number for claim in claims] == [0, 1, 2, 3]
     assert [dict(claim.params) for claim in claims] == [trial.params for trial in trials]
