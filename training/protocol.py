@@ -1,25 +1,36 @@
 """What a trainer and its supervisor say to each other: JSON objects, one a line, over a socket pair.
 
 supervisor -> trainer
-    start       {"type": "start", "trial": "<id>", "attempt": 1, "objective": {...}, "params": {...}, "seed": 7, "wait": true,
+    start       {"type": "start", "trial": "<id>", "attempt": 1, "objective": {...}, "params": {...}, "seed": 7, "lane": true,
+                 "wait": false | true | [1, 3, 9],
                  "checkpoints": null | {"folder": "/folder/of/the/trial", "seconds": 30.0,
                                         "resume": [{"path": "/file", "sha256": "<hex>", "step": 12}, ...]},
                  "data": null | "/folder/of/data"}
-    verdict     {"type": "verdict", "trial": "<id>", "step": 3, "stop": false, "reason": null}   one for each measurement
+    verdict     {"type": "verdict", "trial": "<id>", "step": 3, "stop": false, "reason": null}
+    verdicts    {"type": "verdicts", "of": [["<id>", 3, false, null], ...]}                       several at once
     stop        {"type": "stop", "trial": "<id>", "reason": "cancelled", "checkpoint": false}     at any time
     (end of file: exit at once)
 
 trainer -> supervisor
     ready       {"type": "ready", "pid": 123}                                                     once, after its imports
+    room        {"type": "room", "members": 64, "lane": "mlp hidden=[32], digits, cpu"}
     resumed     {"type": "resumed", "trial": "<id>", "step": 12}
     measurement {"type": "measurement", "trial": "<id>", "step": 1, "values": {"val_loss": 0.3}}
+    measurements {"type": "measurements", "of": [["<id>", 1, {"val_loss": 0.3}], ...]}            several, in order
     checkpoint  {"type": "checkpoint", "trial": "<id>", "step": 12, "path": "/file", "sha256": "<hex>", "bytes": 1234}
     alive       {"type": "alive", "trial": "<id>"}
-    done        {"type": "done", "trial": "<id>", "outcome": "completed", "reason": null, "error": null}
+    done        {"type": "done", "trial": "<id>", "outcome": "completed", "reason": null, "error": null,
+                 "ran": {"lane": "mlp hidden=[32], digits, cpu" | null, "population": 37, "seconds": 0.52, "alone": null}}
 
-`outcome` is one of OUTCOMES. With `wait` the trainer holds after each measurement until its verdict came
-(at most VERDICT_SECONDS), so that a pruned trial trains no epoch more; without it, it only looks.
-A trainer runs one trial at a time, and after `done` waits for the next `start`.
+`outcome` is one of OUTCOMES. A trial waits after the measurement of each step that `wait` names (true: of every one) until
+its verdict came (at most VERDICT_SECONDS), so that a pruned trial trains no epoch more; elsewhere it only looks for a stop.
+
+Without `lane` a trainer runs one trial at a time, and after `done` waits for the next `start`. With it, it may be given more
+while it runs, each with `lane`: it trains together what fits together (`training.population`). `room` says how many, those
+it runs included, pay on this device; until the first one that is 1, and it may come again with another number. `ran`, given
+where `lane` was asked for, says in which lane a trial was trained, beside how many others at most (itself included), its share of the seconds that steps took,
+and, where it could not share a lane, why it was `alone`. The outcome RELEASED gives a trial back that others had to make
+room for: it runs again, uncharged.
 
 With `checkpoints` a trainer writes one every `seconds`, and one before `done` on a stop with `checkpoint`. A message
 `checkpoint` says that the file is whole and on disk. Its `step` counts the steps whose measurements were sent, so a
@@ -35,7 +46,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-# Given back by the trainer: it shares its device with others, and there is no room for this one now.
 RELEASED = "released"
 OUTCOMES = ("completed", "stopped", "diverged", "failed", RELEASED)
 OUT_OF_MEMORY = "out_of_memory"
