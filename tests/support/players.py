@@ -122,7 +122,6 @@ class Troupe(Player):
             raise TrainerDied(self.epitaph)
         if not self.said:
             return super().receive(timeout=timeout)
-        batch = list(self.said)
-        self.said.clear()
+        batch = [self.said.popleft() for _ in range(len(self.said))]
         self.on -= {message["trial"] for message in batch if message["type"] == "done"}
         return batch
