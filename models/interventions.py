@@ -60,6 +60,7 @@ def retry_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: d
             reason=None,
             finished_at=None,
             next_run_at=None,
+            execution=None,
             forgiven=trial.attempt,
             seq=seqs[trial.number],
         )

@@ -28,7 +28,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better."""
+    """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better.
+
+    `execution` says how the attempt was run that ended it (lane, population, seconds, alone); None where nobody did.
+    """
 
     study_id: int
     number: int
@@ -46,11 +49,16 @@ class TrialRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    execution: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One execution of a trial. `error` is what the training process said last, a traceback where it had one."""
+    """One execution of a trial. `error` is what the training process said last, a traceback where it had one.
+
+    `population` is with how many trials, itself included, it shared its trainer, and `seconds` its part of the time that
+    was spent on steps; None where that is not known.
+    """
 
     attempt: int
     worker: str
@@ -59,6 +67,8 @@ class AttemptRecord:
     error: str | None
     started_at: datetime
     finished_at: datetime | None
+    population: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        execution=row.execution,
     )
 
 
@@ -90,6 +91,8 @@ def attempts(connection: Connection, trial: TrialRecord) -> list[AttemptRecord]:
             error=row.error,
             started_at=row.started_at,
             finished_at=row.finished_at,
+            population=row.population,
+            seconds=row.seconds,
         )
         for row in trials.list_attempts(connection, trial.study_id, trial.number)
     ]

@@ -46,13 +46,13 @@ def read_ran(said: object) -> Ran | None:
     """Read how a trial was trained; None where nothing sensible is said of it."""
     if not isinstance(said, Mapping):
         return None
-    population, seconds = said.get("population"), said.get("seconds")
-    if not _is_number(population) or not _is_number(seconds):
+    population, seconds = _number(said.get("population")), _number(said.get("seconds"))
+    if population is None or seconds is None:
         return None
     return Ran(
         lane=_text(said.get("lane")),
         population=max(1, int(population)),
-        seconds=max(0.0, float(seconds)),
+        seconds=max(0.0, seconds),
         alone=_text(said.get("alone")),
     )
 
@@ -75,5 +75,7 @@ def _text(value: object) -> str | None:
     return storable(value) if isinstance(value, str) else None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

@@ -14,6 +14,7 @@ from search.definition import StudyDefinition
 from search.dispatch import Claim, Kept, Ran, Report, Result, Verdict
 from search.failures import Failure
 from search.pruners.table import rungs
+from search.schema import RecipeObjective
 from search.scoring import chosen, score
 from training.protocol import RELEASED, Message
 from workers.checkpoints import Shelf
@@ -58,11 +59,10 @@ class Manner:
 def manner_of(definition: StudyDefinition) -> Manner:
     """Return how a study's trials are trained. Users' commands run one at a time, and hear every verdict."""
     objective, pruning = definition.objective, definition.pruning
-    if objective.registered is not None or pruning is None:
-        wait: bool | frozenset[int] = pruning is not None
-    else:
-        wait = frozenset(rungs(pruning, last=objective.last_step))
-    return Manner(lane=objective.registered is None and definition.execution != "single", wait=wait)
+    wait: bool | frozenset[int] = pruning is not None
+    if isinstance(objective, RecipeObjective):
+        wait = frozenset(rungs(pruning, last=objective.epochs))
+    return Manner(lane=definition.in_population, wait=wait)
 
 
 @dataclass(slots=True)

@@ -206,4 +206,7 @@ class Supervisor:
             "started_at": self._started_at,
             "seen_at": self._clock(),
         }
-        self._workers = self._database.write(lambda connection: greet(connection, row), durable=False)
+        pace = self.habits.heartbeat_seconds
+        self._workers = self._database.write(
+            lambda connection: greet(connection, row, heartbeat_seconds=pace), durable=False
+        )

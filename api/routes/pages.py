@@ -107,6 +107,8 @@ def _trial_values(view: StudyView, trials: Sequence[TrialRecord]) -> dict[str, A
         "trials": trials,
         "metrics": _distinct([definition.objective_metric.name, *(m.name for m in definition.metrics), *reported]),
         "parameters": list(definition.space),
+        # Whether any of them was trained in company; else nothing is said of it.
+        "together": any(trial.execution is not None and trial.execution["population"] > 1 for trial in trials),
     }
 
 

@@ -12,8 +12,23 @@ from models.states import AttemptState, TrialState
 from search.records import AttemptRecord, Measurement, TrialRecord
 
 
+class ExecutionOut(BaseModel):
+    """How a trial was trained: with how many at a time, itself included, and in how many of the trainer's seconds.
+
+    `lane` names what they had in common. `alone` says why it was trained by itself, where it might have had company.
+    """
+
+    lane: str | None
+    population: int
+    seconds: float
+    alone: str | None
+
+
 class TrialOut(BaseModel):
-    """One trial. `params` is null for the moment between its reservation and its suggestion."""
+    """One trial. `params` is null for the moment between its reservation and its suggestion.
+
+    `execution` is null until the trial has ended, and where whoever ran it does not say.
+    """
 
     id: str
     study_id: str
@@ -29,6 +44,7 @@ class TrialOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    execution: ExecutionOut | None
 
 
 class TrialRow(TrialOut):
@@ -38,7 +54,10 @@ class TrialRow(TrialOut):
 
 
 class AttemptOut(BaseModel):
-    """One execution of a trial, and what it died of where it did."""
+    """One execution of a trial, and what it died of where it did.
+
+    `population` trials at most shared its trainer, and `seconds` of the trainer's time were its own; null where not known.
+    """
 
     attempt: int
     worker: str
@@ -47,6 +66,8 @@ class AttemptOut(BaseModel):
     error: str | None
     started_at: datetime
     finished_at: datetime | None
+    population: int | None
+    seconds: float | None
 
 
 class TrialDetail(TrialOut):
@@ -101,6 +122,7 @@ def trial_out(record: TrialRecord) -> TrialRow:
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
+        execution=ExecutionOut.model_validate(record.execution) if record.execution is not None else None,
     )
 
 

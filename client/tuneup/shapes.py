@@ -61,6 +61,15 @@ class WorkerData(TypedDict):
     seen_at: str
 
 
+class ExecutionData(TypedDict):
+    """How a trial was trained: with how many at a time, itself included, and in how many of the trainer's seconds."""
+
+    lane: str | None
+    population: int
+    seconds: float
+    alone: str | None
+
+
 class TrialData(TypedDict):
     """A trial. A parameter whose condition does not hold is absent from `params`."""
 
@@ -78,6 +87,7 @@ class TrialData(TypedDict):
     created_at: str
     started_at: str | None
     finished_at: str | None
+    execution: ExecutionData | None
 
 
 class LeasedTrialData(TrialData):

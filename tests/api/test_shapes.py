@@ -17,7 +17,7 @@ STUDY = {
 }  # fmt: skip
 TRIAL = {
     "id", "study_id", "number", "state", "params", "values", "attempt", "origin", "why", "reason", "seq",
-    "created_at", "started_at", "finished_at",
+    "created_at", "started_at", "finished_at", "execution",
 }  # fmt: skip
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -97,7 +97,9 @@ def test_a_trial_from_its_claim_to_the_best(stage: Stage) -> None:
     assert MOMENT.fullmatch(trial["started_at"])
     assert MOMENT.fullmatch(trial["finished_at"])
     assert stage.get(f"/trials/{running['id']}/measurements") == {"data": [{"step": 1, "values": values}], "next": None}
-    assert [attempt["state"] for attempt in trial.pop("attempts")] == ["ended"]
+    (attempt,) = trial.pop("attempts")
+    assert (attempt["state"], attempt["population"], attempt["seconds"]) == ("ended", 1, None)
+    assert trial["execution"] is None
     assert trial.keys() == TRIAL
     best = stage.get(f"/studies/{made['id']}/best")
     assert best == {"trial": trial, "params": trial["params"], "values": values}

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from models.states import TrialState
-from search.dispatch import Report, Result
+from search.dispatch import Ran, Report, Result
 from search.failures import Failure
 from tests.api.stage import Stage, faults, problem, study
 
@@ -77,6 +77,19 @@ def test_a_study_to_maximize_has_the_highest(stage: Stage) -> None:
     stage.run(3, lambda number: [0.5, 0.9, 0.7][number])
     assert stage.get(f"/studies/{made}/best")["values"] == {"val_accuracy": 0.9}
     assert stage.get(f"/studies/{made}")["best"] == {"number": 1, "value": 0.9}
+
+
+def test_a_trial_tells_how_it_was_trained(stage: Stage) -> None:
+    made = stage.create()["id"]
+    claims = stage.worker.claim(queue="cpu", capacity=3)
+    ran = Ran("mlp 8, iris, batch 16, cpu", 2, 0.25, None)
+    stage.worker.finish([Result(claims[0], TrialState.COMPLETED, values={"val_accuracy": 0.5}, ran=ran)])
+    shown = stage.get(f"/trials/{made}-0")
+    said = {"lane": "mlp 8, iris, batch 16, cpu", "population": 2, "seconds": 0.25, "alone": None}
+    assert shown["execution"] == said
+    assert [(attempt["population"], attempt["seconds"]) for attempt in shown["attempts"]] == [(2, 0.25)]
+    rows = stage.get(f"/studies/{made}/trials", fields="number,execution")["data"]
+    assert rows == [{"number": number, "execution": None if number else said} for number in range(3)]
 
 
 def test_a_trial_tells_what_its_attempts_died_of(stage: Stage) -> None:

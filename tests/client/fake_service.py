@@ -190,6 +190,7 @@ def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
         "created_at": NOW,
         "started_at": NOW,
         "finished_at": NOW,
+        "execution": None,
     }
 
 

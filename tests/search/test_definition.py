@@ -432,3 +432,18 @@ def _parsed(raw: object) -> tuple[StudyDefinition | None, tuple[Fault, ...]]:
         return parse_study(raw), ()
     except InvalidStudy as refused:
         return None, refused.faults
+
+
+@pytest.mark.parametrize(
+    ("objective", "execution", "together"),
+    [
+        (None, "auto", True),
+        (None, "population", True),
+        (None, "single", False),
+        ({"name": "mine"}, "auto", False),
+        ({"external": True}, "single", False),
+    ],
+)
+def test_trials_of_recipes_are_trained_together(objective: Any, execution: str, together: bool) -> None:
+    more = {"objective": objective} if objective else {}
+    assert parse_study(study(execution=execution, **more)).in_population == together

@@ -3,8 +3,7 @@
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,27 @@ import pytest
 
 from search.dispatch import Claim
 from tests.support.ledger import Ledger, definition, opened
+from tests.support.players import Troupe
 from workers.checkpoints import Shelf
+from workers.habits import Habits
 from workers.objectives import Registered
 from workers.running import Terms
-from workers.supervisor import Habits, Supervisor
+from workers.supervisor import Supervisor
 from workers.trainer import TrainerDied
 
 
-class Player:
+class Actor(Troupe):
     """A trainer that is ready when `prepare(give_up)` says so, and completes every trial at once."""
 
     def __init__(self, prepare: Callable[[Callable[[], bool]], bool], kind: str) -> None:
+        super().__init__()
         self.prepare = prepare
         self.kind = kind
         self.ready = False
-        self.trials = 0
-        self.worn = False
-        self.alive = True
-        self.said: deque[dict[str, Any]] = deque()
 
     def wait_ready(self, *, give_up: Callable[[], bool]) -> bool:
         self.ready = self.ready or self.prepare(give_up)
         return self.ready
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "start":
-            trial = {"trial": message["trial"]}
-            self.said.append({"type": "measurement", "step": 1, "values": {"val_loss": 0.5}, **trial})
-            self.said.append({"type": "done", "outcome": "completed", **trial})
-
-    def receive(self, *, timeout: float) -> dict[str, Any]:
-        del timeout
-        return self.said.popleft()
-
-    def kill(self) -> None:
-        self.alive = False
 
 
 @pytest.fixture
@@ -65,7 +50,7 @@ def supervisor(ledger: Ledger) -> Supervisor:
 def _hold(ledger: Ledger, supervisor: Supervisor, trials: int = 1) -> list[Claim]:
     ledger.create(definition(trials=trials))
     claims = supervisor.dispatcher.claim(queue="cpu", capacity=trials)
-    supervisor._held.update({claim.token: claim for claim in claims})
+    supervisor._held.take(claims)
     return claims
 
 
@@ -80,10 +65,10 @@ def test_a_heartbeat_moves_every_lease_and_shows_the_worker(ledger: Ledger, supe
 
 def test_a_lost_lease_is_heard_of_at_the_next_heartbeat(ledger: Ledger, supervisor: Supervisor) -> None:
     (claim,) = _hold(ledger, supervisor)
-    assert supervisor._why_stop(claim.token) is None
+    assert supervisor._held.why_stop(claim) is None
     supervisor.dispatcher.release([claim], reason="lost")
     supervisor._beat()
-    assert supervisor._why_stop(claim.token) == "stale"
+    assert supervisor._held.why_stop(claim) == "stale"
 
 
 def test_heartbeats_keep_their_pace_while_it_stops(ledger: Ledger, supervisor: Supervisor) -> None:
@@ -93,7 +78,7 @@ def test_heartbeats_keep_their_pace_while_it_stops(ledger: Ledger, supervisor: S
     beats.start()
     time.sleep(0.5)
     moved = ledger.rows("lease")[0].beat
-    supervisor._held.clear()
+    supervisor._held.drop(supervisor._held.claims())
     supervisor.close()
     beats.join(timeout=20)
     assert not beats.is_alive()
@@ -108,12 +93,12 @@ def test_it_says_goodbye(ledger: Ledger, supervisor: Supervisor) -> None:
     assert supervisor.turn() == 0
 
 
-def _play(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Callable[[], bool]], bool]) -> list[Player]:
+def _play(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Callable[[], bool]], bool]) -> list[Actor]:
     """Let supervisors start players; return those that were started."""
-    started: list[Player] = []
+    started: list[Actor] = []
 
-    def start(kind: str) -> Player:
-        started.append(Player(prepare, kind))
+    def start(kind: str) -> Actor:
+        started.append(Actor(prepare, kind))
         return started[-1]
 
     monkeypatch.setattr("workers.keeper.Trainer", start)
@@ -239,7 +224,7 @@ def test_a_trainer_of_the_other_kind_that_cannot_start_is_no_fault_of_the_trial(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = _with_command(ledger, tmp_path)
-    started: list[Player] = []
+    started: list[Actor] = []
 
     def prepare(_: Callable[[], bool]) -> bool:
         if started[-1].kind == "training.command":

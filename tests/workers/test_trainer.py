@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.trainer import MOST_TRIALS, Trainer, TrainerDied, environment
+from workers.trainer import MOST_SHARED, MOST_TRIALS, Trainer, TrainerDied, environment
 
 SECRETS = {
     "TUNEUP_DATABASE_URL": "postgresql://u:hunter2@db/x",
@@ -76,10 +77,33 @@ def test_kill_ends_the_process_at_once(trainer: Trainer) -> None:
 
 
 def test_nothing_said_is_no_death(trainer: Trainer) -> None:
-    assert trainer.receive(timeout=0.01) is None
+    assert trainer.receive(timeout=0.01) == []
 
 
 def test_it_wears_out(trainer: Trainer) -> None:
     assert not trainer.worn
     trainer.trials = MOST_TRIALS
     assert trainer.worn
+
+
+def test_trials_that_share_it_wear_it_less(trainer: Trainer) -> None:
+    trainer.shared = MOST_SHARED // 2
+    trainer.trials = MOST_TRIALS // 2 - 1
+    assert not trainer.worn
+    trainer.trials += 1
+    assert trainer.worn
+
+
+def test_all_that_was_said_is_heard_at_once(trainer: Trainer) -> None:
+    """Whatever the pieces it arrives in: a line that is not whole yet waits for its rest."""
+    ours, theirs = socket.socketpair()
+    trainer._socket.close()
+    trainer._socket = ours
+    with theirs:
+        theirs.sendall(b'{"type":"alive","trial":"a"}\n{"type":"alive","trial":"b"}\n{"type":"al')
+        assert [said["trial"] for said in trainer.receive(timeout=5)] == ["a", "b"]
+        assert trainer.receive(timeout=0.01) == []
+        theirs.sendall(b'ive","trial":"c"}\n')
+        assert [said["trial"] for said in trainer.receive(timeout=5)] == ["c"]
+    with pytest.raises(TrainerDied):
+        trainer.receive(timeout=5)
