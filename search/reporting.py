@@ -5,7 +5,7 @@ token: what is stale changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -136,7 +136,11 @@ def finish(connection: Connection, results: Sequence[Result], *, now: datetime) 
 
 def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:
     ending = _plain_ending(result, strikes, now)
-    return ending if result.ran is None else replace(ending, execution=asdict(result.ran))
+    return ending if result.ran is None else replace(ending, execution=_shown(result.ran))
+
+
+def _shown(ran: Ran) -> dict[str, Any]:
+    return {"lane": ran.lane, "population": ran.population, "seconds": ran.seconds, "alone": ran.alone}
 
 
 def _plain_ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:

@@ -11,8 +11,16 @@ from math import inf
 from models.states import FINAL_TRIAL_STATES, StudyState, TrialState
 
 # A failure's attempts, and the longest pause before the second one in seconds; it doubles with every further one.
-ATTEMPTS: Mapping[str, int] = {"user_error": 1, "out_of_memory": 1, "timeout": 2, "poison": 3, "infrastructure": 5}
+ATTEMPTS: Mapping[str, int] = {
+    "user_error": 1,
+    "out_of_memory": 1,
+    "timeout": 2,
+    "poison": 3,
+    "lane": 100,
+    "infrastructure": 5,
+}
 FIRST_PAUSE = 1.0
+PAUSELESS = frozenset({"lane"})
 GRID_POINTS = 6
 REDUCTION = 2
 # The steps a test reports at; pruning looks at those that are powers of the reduction.
@@ -155,7 +163,7 @@ class Study:
         target = trial.target(outcome)
         if outcome.failure is not None:
             pause = FIRST_PAUSE * 2.0 ** trial.strikes(outcome.failure)
-            trial.due = (now, now + timedelta(seconds=pause))
+            trial.due = (now, now + timedelta(seconds=pause)) if outcome.failure not in PAUSELESS else None
             trial.failures.append((trial.attempt, outcome.failure))
         if target is TrialState.QUEUED and (self.state not in LIVE or trial.told):
             target = TrialState.CANCELLED

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.pruners.table import PRUNERS, keep, reason, rung
+from search.pruners.table import PRUNERS, keep, reason, rung, rungs
 from search.schema import AshaPruning, MedianPruning, Pruning
 
 ASHA = AshaPruning(kind="asha", reduction=3, min_steps=1)
@@ -72,3 +72,18 @@ def test_the_median_rule_stops_what_is_worse_than_the_median() -> None:
 def test_reasons_name_rung_rank_and_size() -> None:
     assert reason(ASHA, step=3, kept=2, size=7, rank=5) == "asha: rank 5 of 7 at step 3; the best 2 go on"
     assert reason(MEDIAN, step=8, kept=4, size=8) == "median: behind the best 4 of 8 at step 8; the best 4 go on"
+
+
+@given(
+    st.one_of(
+        st.builds(AshaPruning, kind=st.just("asha"), reduction=st.integers(2, 9), min_steps=st.integers(1, 40)),
+        st.builds(MedianPruning, kind=st.just("median"), warmup=st.integers(0, 40), interval=st.integers(1, 40)),
+    ),
+    st.integers(1, 120),
+)
+def test_rungs_are_the_steps_at_which_a_decision_is_due(pruning: Pruning, last: int) -> None:
+    assert rungs(pruning, last=last) == [step for step in range(1, last + 1) if rung(pruning, step, last=last)]
+
+
+def test_without_pruning_there_is_no_rung() -> None:
+    assert rungs(None, last=100) == []

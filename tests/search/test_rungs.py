@@ -99,3 +99,47 @@ def test_pruning_looks_at_the_optimized_metric(ledger: Ledger) -> None:
     reports = [Report(claim, 1, value) for claim, value in zip(claims, values, strict=True)]
     assert [verdict.stop for verdict in worker.report(reports)] == [False, True]
     assert not worker.report([Report(claims[0], 3, {"val_loss": 0.1})])[0].stop
+
+
+def test_several_steps_in_one_call_are_judged_rung_by_rung(ledger: Ledger) -> None:
+    """By hand, one in three goes on: at step 1 trials 0 and 1 of six, at step 3 trial 2 of those six and no other."""
+    _, worker, claims = _claim(ledger, 6, pruning=ASHA)
+    at = {1: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2: [9.0] * 6, 3: [0.6, 0.5, 0.1, 0.4, 0.3, 0.9]}
+    reports = [report(claim, step, at[step][claim.number]) for claim in claims for step in (1, 2, 3)]
+    verdicts = worker.report(reports)
+    stops = {(row.number, row.step) for row in ledger.rows("rung") if row.stop}
+    assert stops == {(2, 1), (3, 1), (4, 1), (5, 1), (0, 3), (1, 3), (3, 3), (5, 3)}
+    told = {(sent.claim.number, sent.step) for sent, verdict in zip(reports, verdicts, strict=True) if verdict.stop}
+    # Every trial has a decision against it by now, and hears of it with each report at a rung; at step 2 there is none.
+    assert told == {(number, step) for number in range(6) for step in (1, 3)}
+    assert worker.report(reports) == verdicts
+
+
+def test_all_scores_of_a_call_count_before_anyone_is_judged(ledger: Ledger) -> None:
+    """Whatever the order of the reports: the same trials stop."""
+    _, worker, claims = _claim(ledger, 12, pruning=ASHA)
+    halves = [claims[:6], claims[6:]]
+    for half, order in zip(halves, (1, -1), strict=True):
+        worker.report([report(claim, 1, (claim.number % 6 + 1) / 10) for claim in half[::order]])
+    stopped = [row.number for row in ledger.rows("rung") if row.stop]
+    # Of the first six two go on; of all twelve four, so of the latter half 0.1 and 0.2 once more.
+    assert stopped == [2, 3, 4, 5, 8, 9, 10, 11]
+
+
+def test_a_call_of_two_studies_judges_each_by_itself(ledger: Ledger) -> None:
+    _, worker, first = _claim(ledger, 3, pruning=ASHA)
+    ledger.create(definition(trials=4, pruning=MEDIAN))
+    second = worker.claim(queue="cpu", capacity=4)
+    values = (0.1, 0.2, 0.3, 0.4)
+    mixed = [
+        report(claim, 1, value) for claims in (first, second) for claim, value in zip(claims, values, strict=False)
+    ]
+    assert [verdict.stop for verdict in worker.report(mixed)] == [False, True, True, False, False, True, True]
+
+
+def test_one_contradiction_refuses_no_other_report_of_the_call(ledger: Ledger) -> None:
+    """The same step twice in one call: the first one stands, and is judged."""
+    _, worker, claims = _claim(ledger, 2, pruning=ASHA)
+    verdicts = worker.report([report(claims[0], 1, 0.1), report(claims[1], 1, 0.2), report(claims[1], 1, 0.05)])
+    assert [(verdict.accepted, verdict.stop) for verdict in verdicts] == [(True, False), (True, True), (False, False)]
+    assert [(row.score, row.stop) for row in ledger.rows("rung")] == [(0.1, False), (0.2, True)]
