@@ -1,12 +1,13 @@
 """The networks a recipe can train, as a study names them: one model for each kind, its defaults filled in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from search.parameters import Part
+from search.hygiene import LONGEST_NAME
+from search.parameters import Complaint, Part, Scalar
 
 # JSON has lists; strictness is for what they hold.
 Sizes: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
@@ -16,7 +17,12 @@ Initialisation: TypeAlias = Annotated[
     Field(description="How weights are drawn; biases begin at zero"),
 ]
 Embedding: TypeAlias = Annotated[int, Field(ge=1, le=1024, description="Numbers that stand for a token")]
-_KIND = "mlp, cnn, signal, text, recommender or transformer"
+_KIND = "mlp, cnn, signal, text, recommender, transformer or registered"
+# Workers announce their networks beside their objectives, under names of one column.
+ANNOUNCED = "network:"
+LONGEST_NETWORK = LONGEST_NAME - len(ANNOUNCED)
+# What the function that builds a registered network is given by the data.
+GIVEN = ("shape", "outputs", "vocabulary")
 
 
 class MlpNetwork(Part):
@@ -72,7 +78,32 @@ class TransformerNetwork(Part):
     initialisation: Initialisation = "he_normal"
 
 
-Network: TypeAlias = MlpNetwork | CnnNetwork | SignalNetwork | TextNetwork | RecommenderNetwork | TransformerNetwork
+class RegisteredNetwork(Part):
+    """A network of users' own, which workers have registered under this name."""
+
+    kind: Literal["registered"] = Field(description=_KIND)
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NETWORK, pattern=r"\S")] = Field(
+        description="As in the workers' tuneup.toml; GET /v1/objectives lists the known ones"
+    )
+    options: dict[str, Scalar] = Field(
+        {}, description="Handed by name to the function that builds it", examples=[{"width": 32}]
+    )
+
+    @classmethod
+    def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        for name in fields.get("options") or {}:
+            if name in GIVEN:
+                yield f"options.{name}", "is what the data say; give the option another name"
+
+    @property
+    def announced(self) -> str:
+        """The name under which workers say that they have it."""
+        return ANNOUNCED + self.name
+
+
+Network: TypeAlias = (
+    MlpNetwork | CnnNetwork | SignalNetwork | TextNetwork | RecommenderNetwork | TransformerNetwork | RegisteredNetwork
+)
 AnyNetwork: TypeAlias = Annotated[Network, Field(discriminator="kind")]
 NETWORKS: Mapping[str, type[Network]] = MappingProxyType(
     {
@@ -82,5 +113,6 @@ NETWORKS: Mapping[str, type[Network]] = MappingProxyType(
         "text": TextNetwork,
         "recommender": RecommenderNetwork,
         "transformer": TransformerNetwork,
+        "registered": RegisteredNetwork,
     }
 )

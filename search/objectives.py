@@ -79,6 +79,7 @@ NETWORKS = (
     NetworkKind("text", "Mean of the tokens' vectors", ("tokens",), layers="hidden", most_layers=8, widest=4096),
     NetworkKind("recommender", "A candidate and a bag", ("tokens",), layers="hidden", most_layers=8, widest=4096),
     NetworkKind("transformer", "Small transformer encoder", ("tokens", "pictures")),
+    NetworkKind("registered", "A network of your own, registered by workers", (*ANY_NUMBERS, "tokens")),
 )
 
 CLASSIFIER = Recipe(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from optim.catalog import OPTIMIZERS
 from search.examples import EXAMPLE_STUDIES
 from search.hygiene import LONGEST_NAME
-from search.networks import AnyNetwork
+from search.networks import AnyNetwork, RegisteredNetwork
 from search.parameters import (
     CategoricalParameter,
     Fixed,
@@ -87,6 +87,10 @@ class RecipeObjective(Runnable):
     @property
     def last_step(self) -> int | None:
         return self.epochs
+
+    @property
+    def registered(self) -> str | None:
+        return self.network.announced if isinstance(self.network, RegisteredNetwork) else None
 
 
 class RegisteredObjective(Runnable):

@@ -18,9 +18,10 @@ from models.states import LIVE_STUDY, StudyState
 from models.workers import registered_objectives
 from search.definition import StudyDefinition, parse_study
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
+from search.networks import ANNOUNCED
 from search.records import StudyView
 from search.sampling import SEED_LIMIT
-from search.schema import EXTERNAL, Objective
+from search.schema import EXTERNAL, Objective, RecipeObjective
 from search.views import get_study_row, view_study
 
 EDITABLE = ("name", "labels", "budget", "parallelism")
@@ -71,23 +72,30 @@ def create_study(
 
 def _check_registered(connection: Connection, objective: Objective) -> None:
     """Raise InvalidStudy for a name that no worker of its queue has registered: its trials would wait for ever."""
-    name = objective.registered
-    if name is None:
+    announced = objective.registered
+    if announced is None:
         return
-    known = sorted(registered_objectives(connection))
+    network = isinstance(objective, RecipeObjective)
+    what, path = ("the network ", "objective.network.name") if network else ("", "objective.name")
+    name = announced.removeprefix(ANNOUNCED) if network else announced
+    known = _known(connection, networks=network)
     elsewhere = [queue for each, queue in known if each == name]
     if not elsewhere:
-        raise InvalidStudy([Fault("objective.name", _unregistered(name, known))])
-    if objective.queue not in elsewhere:
+        shown = ", ".join(dict.fromkeys(each for each, _ in known[:_MOST_SHOWN])) or "none"
         message = (
-            f"{name!r} is registered by workers of {', '.join(elsewhere)} alone; name that, or start another worker"
+            f"no worker has registered {what}{name!r}; known are {shown}: start a worker with it in its tuneup.toml"
         )
+        raise InvalidStudy([Fault(path, message)])
+    if objective.queue not in elsewhere:
+        message = f"{what}{name!r} is registered by workers of {', '.join(elsewhere)} alone; name that, or start another worker"
         raise InvalidStudy([Fault("objective.device", message)])
 
 
-def _unregistered(name: str, known: list[tuple[str, str]]) -> str:
-    shown = ", ".join(dict.fromkeys(each for each, _ in known[:_MOST_SHOWN])) or "none"
-    return f"no worker has registered {name!r}; known are {shown}: start a worker with it in its tuneup.toml"
+def _known(connection: Connection, *, networks: bool) -> list[tuple[str, str]]:
+    """Return (name, queue) of what workers have registered: their networks, or else their objectives."""
+    announced = sorted(registered_objectives(connection))
+    chosen = [(name, queue) for name, queue in announced if name.startswith(ANNOUNCED) is networks]
+    return [(name.removeprefix(ANNOUNCED), queue) for name, queue in chosen]
 
 
 def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:

@@ -80,9 +80,7 @@ def _settings(data: Path) -> Settings:
         registry = read_objectives(settings.objectives)
     except ValueError as error:
         raise BadSettings(str(error)) from error
-    log.info(
-        "registered objectives: %s (%s)", ", ".join(registry) or "none", settings.objectives or "no tuneup.toml here"
-    )
+    log.info("registered here: %s (%s)", ", ".join(registry) or "none", settings.objectives or "no tuneup.toml here")
     os.environ.update(places(settings))
     return settings
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from search.schema import Objective
+from search.schema import Objective, RegisteredObjective
 from workers.trainer import COMMANDS, RECIPES, Trainer, TrainerDied
 
 log = logging.getLogger("tuneup.supervisor")
@@ -11,7 +11,7 @@ log = logging.getLogger("tuneup.supervisor")
 
 def kind_of(objective: Objective) -> str:
     """Return the module of the trainer that runs such an objective."""
-    return RECIPES if objective.registered is None else COMMANDS
+    return COMMANDS if isinstance(objective, RegisteredObjective) else RECIPES
 
 
 class TrainerKeeper:

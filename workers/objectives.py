@@ -1,4 +1,4 @@
-"""Registered objectives: commands of users that this worker can run, written down in its tuneup.toml.
+"""What is registered in a worker's tuneup.toml: commands of users that it can run, and networks that it can train.
 
     [objectives.my-train]
     command = ["python", "train.py"]      # run in `folder`, without a shell
@@ -6,20 +6,24 @@
     environment = {DATA = "/data"}        # added to a short list of the worker's own variables; optional
     title = "..."                         # for people; optional
 
-A study names an objective; what is run under that name is the operator's to say, never a client's.
+A study names an objective; what is run under that name is the operator's to say, never a client's. Tables [networks.NAME]
+are those of `workers.networks`.
 """
 
 import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from search.hygiene import LONGEST_NAME, string_problem
-from search.schema import Objective, RegisteredObjective
+from search.hygiene import LONGEST_NAME
+from search.networks import ANNOUNCED, RegisteredNetwork
+from search.schema import Objective, RecipeObjective, RegisteredObjective
+from workers.networks import NetworkFile, network_faults, network_file
+from workers.wording import common_faults, is_text
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _FIELDS = ("command", "folder", "environment", "title")
@@ -35,8 +39,23 @@ class Registered:
     environment: Mapping[str, str]
     title: str | None = None
 
+    @property
+    def announced(self) -> str:
+        """The name under which the worker says that it has it."""
+        return self.name
 
-Registry = Mapping[str, Registered]
+    def told(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a trainer is told to run."""
+        return {
+            "command": list(self.command),
+            "folder": str(self.folder),
+            "environment": dict(self.environment),
+            "options": dict(options),
+        }
+
+
+# Under the names that a worker announces.
+Registry: TypeAlias = Mapping[str, Registered | NetworkFile]
 
 
 def read_objectives(path: Path | None) -> Registry:
@@ -53,20 +72,22 @@ def read_objectives(path: Path | None) -> Registry:
     fault = next(_faults(raw, path.parent), None)
     if fault is not None:
         raise ValueError(f"{path}: {fault}")
-    return {name: _registered(name, table, path.parent) for name, table in raw.get("objectives", {}).items()}
+    found = [
+        make(name, table, path.parent)
+        for kind, make in (("objectives", _registered), ("networks", network_file))
+        for name, table in raw.get(kind, {}).items()
+    ]
+    return {each.announced: each for each in found}
 
 
 def told(objective: Objective, registry: Registry) -> dict[str, Any]:
     """Return what a trainer is told to run. Raise KeyError for a name that is not registered here."""
-    if not isinstance(objective, RegisteredObjective):
-        return objective.model_dump(mode="json")
-    found = registry[objective.name]
-    return {
-        "command": list(found.command),
-        "folder": str(found.folder),
-        "environment": dict(found.environment),
-        "options": dict(objective.options),
-    }
+    if isinstance(objective, RegisteredObjective):
+        return registry[objective.name].told(objective.options)
+    whole = objective.model_dump(mode="json")
+    if isinstance(objective, RecipeObjective) and isinstance(objective.network, RegisteredNetwork):
+        whole["network"] = registry[objective.network.announced].told(objective.network.options)
+    return whole
 
 
 def _registered(name: str, table: Mapping[str, Any], beside: Path) -> Registered:
@@ -87,45 +108,39 @@ def _folder(table: Mapping[str, Any], beside: Path) -> Path:
 def _faults(raw: Mapping[str, Any], beside: Path) -> Iterator[str]:
     """Say what is wrong, the first fault first; what follows it may not make sense."""
     for key in raw:
-        if key != "objectives":
-            yield f"there is no table [{key}]; write [objectives.NAME] for each objective"
-    tables = raw.get("objectives", {})
-    if not isinstance(tables, dict):
-        yield "objectives must be tables; write [objectives.NAME] for each"
-    for name, table in tables.items():
-        for fault in _table_faults(name, table, beside):
-            yield f"[objectives.{name}] {fault}"
+        if key not in _TABLES:
+            yield f"there is no table [{key}]; write [objectives.NAME] for each objective, [networks.NAME] for each network"
+    for kind, faults in _TABLES.items():
+        tables = raw.get(kind, {})
+        if not isinstance(tables, dict):
+            yield f"{kind} must be tables; write [{kind}.NAME] for each"
+            return
+        for name, table in tables.items():
+            for fault in faults(name, table, beside):
+                yield f"[{kind}.{name}] {fault}"
 
 
-def _table_faults(name: str, table: object, beside: Path) -> Iterator[str]:
-    problem = string_problem(name, LONGEST_NAME) or ("must not be blank" if not name.strip() else None)
-    if problem is not None:
-        yield f"the name {problem}"
+def _objective_faults(name: str, table: object, beside: Path) -> Iterator[str]:
+    yield from common_faults(name, table, _FIELDS, longest=LONGEST_NAME)
+    if name.startswith(ANNOUNCED):
+        yield f"the name must not begin with {ANNOUNCED!r}, as the names of networks do"
     if not isinstance(table, dict):
-        yield f"must be a table with {', '.join(_FIELDS)}"
         return
-    for key in table:
-        if key not in _FIELDS:
-            yield f"there is no field {key!r} here; valid are {', '.join(_FIELDS)}"
     for key in ("folder", "title"):
-        if not _is_text(table.get(key, "")):
+        if not is_text(table.get(key, "")):
             yield f"{key} must be a string"
     if not _is_environment(table.get("environment", {})):
         yield 'environment must be a table of strings, such as {DATA = "/data"}'
     yield from _command_faults(table, _folder(table, beside))
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value
-
-
 def _is_environment(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_text(text) and _VARIABLE.fullmatch(name) for name, text in value.items())
+    return isinstance(value, dict) and all(is_text(text) and _VARIABLE.fullmatch(name) for name, text in value.items())
 
 
 def _command_faults(table: Mapping[str, Any], folder: Path) -> Iterator[str]:
     command = table.get("command")
-    if not isinstance(command, list) or not command or not all(map(_is_text, command)):
+    if not isinstance(command, list) or not command or not all(map(is_text, command)):
         yield 'command must be a list of strings, such as ["python", "train.py"]'
         return
     if not folder.is_dir():
@@ -137,3 +152,9 @@ def _command_faults(table: Mapping[str, Any], folder: Path) -> Iterator[str]:
 def _program(name: str, folder: Path, path: str | None) -> str | None:
     """Find a program as it will be found when it is run: in `folder`, where its name is a path."""
     return shutil.which(str(folder / name) if os.sep in name else name, path=path)
+
+
+_TABLES: Mapping[str, Callable[[str, object, Path], Iterator[str]]] = {
+    "objectives": _objective_faults,
+    "networks": network_faults,
+}

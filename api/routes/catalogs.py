@@ -14,6 +14,7 @@ from models.session import Row
 from models.workers import list_workers
 from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
 from search.clock import utc_now
+from search.networks import ANNOUNCED
 from search.objectives import RECIPES
 from search.schema import PRUNINGS, STRATEGIES
 
@@ -52,13 +53,18 @@ def get_objectives(given: Given) -> Catalog:
 
 
 def _registered(workers: Sequence[Row[Any]]) -> list[dict[str, Any]]:
-    """Turn what each worker announces around: for each name, in how many workers of which queues it is."""
+    """Turn what each worker announces around: for each objective or network, in how many workers of which queues it is."""
     queues: dict[str, list[str]] = {}
     for worker in workers:
         for name in worker.objectives:
             queues.setdefault(name, []).append(worker.queue)
     return [
-        {"kind": "registered", "name": name, "queues": sorted(set(found)), "workers": len(found)}
+        {
+            "kind": "network" if name.startswith(ANNOUNCED) else "registered",
+            "name": name.removeprefix(ANNOUNCED),
+            "queues": sorted(set(found)),
+            "workers": len(found),
+        }
         for name, found in sorted(queues.items())
     ]
 

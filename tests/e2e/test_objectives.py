@@ -26,6 +26,7 @@ from tuneup.errors import BadStudy
 from workers.fleet import worker_member
 
 EXAMPLE = ROOT / "examples" / "command"
+NETWORK = ROOT / "examples" / "network"
 SECRET = "hunter2"  # noqa: S105  nobody's
 HEAD = "import json, os, signal, sys, time; told = json.loads(input())\n"
 # What commands of these tests do, in Python.
@@ -323,3 +324,31 @@ def test_the_example_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: pytest.
         states = {trial["state"] for trial in study.trials()}
         assert "completed" in states
         assert states <= {"completed", "pruned", "diverged"}
+
+
+def test_a_network_of_users_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEUP_OBJECTIVES", str(NETWORK / "tuneup.toml"))
+    raw = yaml.safe_load((NETWORK / "study.yaml").read_text())
+    with embedded(tmp_path, workers=2) as service:
+
+        def networks() -> list[str]:
+            with urllib.request.urlopen(f"{service.url}/v1/objectives") as reply:  # noqa: S310  our own server
+                return [found["name"] for found in json.load(reply)["data"] if found["kind"] == "network"]
+
+        wait_for(lambda: networks() == ["residual"], seconds=60, what="the network listed")
+        nobodys = {**raw["objective"], "network": {"kind": "registered", "name": "nobody"}}
+        with pytest.raises(BadStudy, match="no worker has registered the network 'nobody'; known are residual"):
+            service.client.create_study({**raw, "objective": nobodys})
+        study = service.client.create_study(raw).wait(timeout=120)
+        assert study.state == "completed"
+        assert study.best()["values"]["val_accuracy"] > 0.8
+        states = {trial["state"] for trial in study.trials()}
+        assert "completed" in states
+        assert states <= {"completed", "pruned", "diverged"}
+        wrong = {**raw["objective"], "network": {**raw["objective"]["network"], "options": {"depth": 3}}}
+        broken = service.client.create_study({**raw, "objective": wrong, "budget": {"trials": 1}}).wait(timeout=60)
+        (trial,) = broken.trials()
+        said = trial["reason"] or ""
+        assert trial["state"] == "failed"
+        assert said.startswith("user_error: ValueError: ")
+        assert "nets.py:build: the call raised TypeError: build() got an unexpected keyword argument" in said

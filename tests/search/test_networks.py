@@ -16,6 +16,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "text": {"kind": "text"},
     "recommender": {"kind": "recommender"},
     "transformer": {"kind": "transformer"},
+    "registered": {"kind": "registered", "name": "mine"},
 }
 REGRESSION = {"recipe": "regressor", "data": "diabetes"}
 
@@ -82,17 +83,17 @@ def test_other_names_are_files_of_the_data_folder(name: str) -> None:
         (
             {"network": KINDS["text"]},
             "objective.network.kind",
-            "text needs tokens, and wine has numbers: use mlp, signal",
+            "text needs tokens, and wine has numbers: use mlp, signal, registered",
         ),
         (
             {"network": KINDS["cnn"]},
             "objective.network.kind",
-            "cnn needs pictures, and wine has numbers: use mlp, signal, or the data digits",
+            "cnn needs pictures, and wine has numbers: use mlp, signal, registered, or the data digits",
         ),
         (
             {"data": "docstrings"},
             "objective.network.kind",
-            "mlp needs numbers or pictures, and docstrings has tokens: use text, recommender, transformer, or the data digits",
+            "mlp needs numbers or pictures, and docstrings has tokens: use text, recommender, transformer, registered, or the data digits",
         ),
         (REGRESSION | {"network": KINDS["text"]}, "objective.network.kind", "diabetes has numbers: use mlp, signal"),
         (
@@ -115,6 +116,24 @@ def test_other_names_are_files_of_the_data_folder(name: str) -> None:
             "unknown value 'elu'; valid are relu, tanh, gelu, silu",
         ),
         ({"network": KINDS["text"] | {"dropout": 0.1}}, "objective.network.dropout", "there is no such field here"),
+        ({"network": {"kind": "registered"}}, "objective.network.name", "is required"),
+        ({"network": {"kind": "registered", "name": " "}}, "objective.network.name", "must not be blank"),
+        ({"network": {"kind": "registered", "name": "a" * 121}}, "objective.network.name", "at most 120 characters"),
+        (
+            {"network": KINDS["registered"] | {"file": "nets.py"}},
+            "objective.network.file",
+            "there is no such field here; valid are kind, name, options",
+        ),
+        (
+            {"network": KINDS["registered"] | {"options": {"shape": 3}}},
+            "objective.network.options.shape",
+            "is what the data say; give the option another name",
+        ),
+        (
+            {"network": KINDS["registered"] | {"options": {"widths": [3]}}},
+            "objective.network.options.widths",
+            "must be a string, a finite number, true, false or null",
+        ),
     ],
 )
 def test_refused(objective: dict[str, Any], path: str, message: str) -> None:

@@ -1,13 +1,13 @@
 """The catalog of recipes agrees with the models that read them; other objectives find who runs them."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from models.workers import greet
 from search import service
 from search.errors import InvalidStudy
-from search.networks import NETWORKS
+from search.networks import NETWORKS, RegisteredNetwork
 from search.objectives import CLASSIFIER, RECIPES
 from search.schema import FIXABLE, OBJECTIVES, RecipeObjective
 from tests.support.ledger import Ledger, definition, done, report
@@ -135,3 +135,44 @@ def test_a_name_of_another_queue_alone_is_refused(ledger: Ledger) -> None:
     (fault,) = refused.value.faults
     assert fault.path == "objective.device"
     assert "registered by workers of cpu alone" in fault.message
+
+
+def _trained(name: str, **more: object) -> dict[str, Any]:
+    """Return a study of one trial that trains a registered network."""
+    raw = definition(trials=1)
+    network = {"kind": "registered", "name": name, "options": {"width": 8}}
+    return {**raw, "objective": {**raw["objective"], "network": network, **more}}
+
+
+def test_a_network_that_nobody_has_registered_is_refused(ledger: Ledger) -> None:
+    _announce(ledger, "mine", "network:theirs", "network:hers")
+    with pytest.raises(InvalidStudy) as refused:
+        ledger.create(_trained("mine"))  # which is an objective
+    (fault,) = refused.value.faults
+    assert fault.path == "objective.network.name"
+    assert fault.message == (
+        "no worker has registered the network 'mine'; known are hers, theirs: start a worker with it in its tuneup.toml"
+    )
+    with pytest.raises(InvalidStudy) as refused:
+        ledger.create(_trained("hers", device="gpu"))
+    (fault,) = refused.value.faults
+    assert fault.path == "objective.device"
+    assert "the network 'hers' is registered by workers of cpu alone" in fault.message
+    for name in ("network:hers", "hers"):  # which is no objective
+        with pytest.raises(InvalidStudy, match=f"no worker has registered '{name}'; known are mine:"):
+            ledger.create(definition(objective={"name": name}))
+    assert ledger.rows("study") == []
+
+
+def test_a_registered_network_is_claimed_by_who_has_it(ledger: Ledger) -> None:
+    _announce(ledger, "network:mine")
+    ledger.create(_trained("mine"))
+    (row,) = ledger.rows("study")
+    assert (row.queue, row.objective) == ("cpu", "network:mine")
+    worker = ledger.worker()
+    for others in ([], ["mine"], ["network:other"]):
+        assert worker.claim(queue="cpu", capacity=1, objectives=others) == []
+    (claim,) = worker.claim(queue="cpu", capacity=1, objectives=["network:mine", "other"])
+    assert isinstance(claim.definition.objective, RecipeObjective)
+    assert claim.definition.objective.network == RegisteredNetwork(kind="registered", name="mine", options={"width": 8})
+    assert claim.definition.objective.last_step is not None

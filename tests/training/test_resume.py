@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optim import catalog
+from tests.support.sources import ROOT
 from training import checkpoint, recipes
 from training.files import Saved
 from training.state import FORMAT, Snapshot, State, fits, restore, snapshot
@@ -16,8 +17,10 @@ from training.watch import Pause
 
 MLP = {"kind": "mlp", "hidden": [8]}
 CNN = {"kind": "cnn", "channels": [4]}
+OWN = {"kind": "registered", "file": str(ROOT / "examples" / "network" / "nets.py"), "options": {"width": 4}}
 # batches of an epoch by network: 120 of iris by 32, 1437 of digits by 512
-BATCHES = {"mlp": 4, "cnn": 3}
+BATCHES = {"mlp": 4, "cnn": 3, "registered": 3}
+WHERE = ["in the first batches", "mid-epoch", "epoch trained, not reported", "between epochs"]
 EPOCHS = 3
 
 
@@ -71,12 +74,19 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(
-    "where", ["in the first batches", "mid-epoch", "epoch trained, not reported", "between epochs"]
-)
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
 @pytest.mark.parametrize("optimizer", list(catalog.OPTIMIZERS))
 def test_goes_on_as_if_nothing_had_been(optimizer: str, network: dict[str, Any], where: str, tmp_path: Path) -> None:
+    check_goes_on(optimizer, network, where, tmp_path)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_network_of_users_goes_on_too(where: str, tmp_path: Path) -> None:
+    check_goes_on("adamw", OWN, where, tmp_path)
+
+
+def check_goes_on(optimizer: str, network: dict[str, Any], where: str, tmp_path: Path) -> None:
     looks = BATCHES[network["kind"]] + 1
     cut = {"in the first batches": 1, "mid-epoch": looks + 2, "epoch trained, not reported": 2 * looks - 1}.get(
         where, 2 * looks

@@ -9,6 +9,7 @@ from training.networks.base import Family, Network, form
 from training.networks.cnn import CNN
 from training.networks.mlp import MLP
 from training.networks.recommender import RECOMMENDER
+from training.networks.registered import REGISTERED
 from training.networks.signal import SIGNAL
 from training.networks.text import TEXT
 from training.networks.transformer import TRANSFORMER
@@ -21,6 +22,7 @@ NETWORKS: Mapping[str, Family] = MappingProxyType(
         "text": TEXT,
         "recommender": RECOMMENDER,
         "transformer": TRANSFORMER,
+        "registered": REGISTERED,
     }
 )
 

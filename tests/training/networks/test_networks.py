@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.sources import ROOT
 from tests.training.recorder import measure
 from tests.training.whole import whole
 from training.data.bundled import load
@@ -21,6 +22,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "recommender": ("digits_tokens", {"embedding": 6, "hidden": [8]}),
     "transformer": ("digits_tokens", {"width": 8, "heads": 2, "depth": 2}),
     "transformer of rows": ("digits", {"width": 8, "heads": 2, "depth": 2}),
+    "registered": ("digits", {"file": str(ROOT / "examples" / "network" / "nets.py"), "options": {"width": 4}}),
 }
 
 
