@@ -1,5 +1,6 @@
 """The only reader of the environment; imported by entry points alone."""
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,8 @@ class Settings(BaseSettings):
 
     queue: str = "cpu"
     device: str | None = None
-    population: int = Field(default=256, ge=1)
+    population: int = Field(default=128, ge=1)
+    threads: int | None = Field(default=None, ge=1)
 
     @field_validator("database_url")
     @classmethod
@@ -85,6 +87,11 @@ class Settings(BaseSettings):
                 f"TUNEUP_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}): else living workers are taken for dead"
             )
         return self
+
+
+def threads(settings: Settings, *, workers: int) -> dict[str, str]:
+    """Return the variable that says how many threads each of so many workers of this host may use: its share of cores."""
+    return {"TUNEUP_THREADS": str(settings.threads or max(1, (os.cpu_count() or 1) // max(1, workers)))}
 
 
 def places(settings: Settings) -> dict[str, str]:

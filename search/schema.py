@@ -73,6 +73,9 @@ class RecipeObjective(Runnable):
     lr: float | None = Field(None, exclude_if=absent, description="Learning rate, unless the space searches it")
     warmup: float | None = Field(None, exclude_if=absent, description="Fraction of all steps, in [0, 1)")
     batch_size: int | None = Field(None, exclude_if=absent, description="Examples in one step")
+    precision: Literal["float32", "tf32", "bfloat16"] | None = Field(
+        None, exclude_if=absent, description="In which the network is applied; absent = float32"
+    )
 
     @property
     def fixed(self) -> dict[str, Setting]:

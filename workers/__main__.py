@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migrations.upgrade import database_fault
-from settings import load, places
+from settings import load, places, threads
 from workers.devices import list_gpus
 from workers.fleet import Fleet, Member, worker_member
 from workers.objectives import read_objectives
@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"tuneup worker: {fault}\n")
         return 1
     # They start in another folder: what is relative to this one is settled here.
-    settled = [replace(member, environment={**member.environment, **places(settings)}) for member in wanted]
+    shared = {**places(settings), **threads(settings, workers=len(wanted))}
+    settled = [replace(member, environment={**member.environment, **shared}) for member in wanted]
     fleet = Fleet(settled, grace_seconds=settings.grace_seconds)
     # A plain list: an event that is set in a handler may wait for the lock of the very `wait` it interrupted.
     told: list[int] = []

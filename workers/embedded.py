@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from migrations.upgrade import upgrade
-from settings import Settings, load, places
+from settings import Settings, load, places, threads
 from workers.broker import broker
 from workers.fleet import Fleet, worker_member
 from workers.objectives import read_objectives
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(TUNEUP_DATABASE_URL=database_url, TUNEUP_BROKER_URL=broker_url)
         settings = _settings(given.data)
         upgrade(database_url)
-        hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu"}
+        hidden = {"CUDA_VISIBLE_DEVICES": "", "TUNEUP_DEVICE": "cpu", **threads(settings, workers=given.workers)}
         log.info("tuneup on http://127.0.0.1:%d, data in %s, workers: %d", given.port, given.data, given.workers)
         workers = [worker_member(f"cpu{number}", queue="cpu", environment=hidden) for number in range(given.workers)]
         return _serve(Fleet([*servers, *workers], grace_seconds=settings.grace_seconds), given.port)

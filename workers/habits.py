@@ -9,7 +9,7 @@ _MOST_KNOWN = 256
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a supervisor serves, its periods in seconds, and how many trials it trains at once at most.
+    """What a supervisor serves, its periods in seconds, how many trials it trains at once at most, and on how many threads.
 
     Once a trainer has been shared for `slice_seconds`, it is left to another study that waits.
     """
@@ -18,7 +18,8 @@ class Habits:
     heartbeat_seconds: float = 10.0
     poll_seconds: float = 20.0
     slice_seconds: float = 30.0
-    population: int = 256
+    population: int = 128
+    threads: int = 1
     device: str | None = None
     terms: Terms = field(default_factory=Terms)
 

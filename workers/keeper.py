@@ -17,9 +17,10 @@ def kind_of(objective: Objective) -> str:
 class TrainerKeeper:
     """Keeps one trainer ready. Use it from one thread at a time."""
 
-    def __init__(self, *, give_up: Callable[[], bool]) -> None:
-        """Wait for no trainer once `give_up()` is true."""
+    def __init__(self, *, give_up: Callable[[], bool], threads: int = 1) -> None:
+        """Wait for no trainer once `give_up()` is true. Those for recipes may use so many threads."""
         self._give_up = give_up
+        self._threads = threads
         self._trainer: Trainer | None = None
 
     def ready(self, kind: str | None = None) -> Trainer | None:
@@ -31,7 +32,7 @@ class TrainerKeeper:
             self.end()
         try:
             if self._trainer is None and not self._give_up():
-                self._trainer = Trainer(kind or RECIPES)
+                self._trainer = Trainer(kind or RECIPES, threads=self._threads)
             ready = self._trainer is not None and self._trainer.wait_ready(give_up=self._give_up)
         except (TrainerDied, OSError) as error:
             log.error("this host takes no trials, its trainer cannot start: %s", error)  # noqa: TRY400  no traceback helps

@@ -49,7 +49,7 @@ class Supervisor:
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._closed = threading.Event()
-        self._keeper = TrainerKeeper(give_up=self._stopping.is_set)
+        self._keeper = TrainerKeeper(give_up=self._stopping.is_set, threads=habits.threads)
         self._objectives = sorted(habits.terms.registry)
         self._shelf = habits.terms.shelf
         self._held = Holdings(self._stopping)

@@ -49,6 +49,7 @@ def _begin(**_: Any) -> None:  # noqa: ANN401  Celery's signal arguments
         heartbeat_seconds=settings.heartbeat_seconds,
         poll_seconds=settings.poll_seconds,
         population=settings.population,
+        threads=settings.threads or 1,
         device=settings.device,
         terms=terms,
     )

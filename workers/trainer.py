@@ -38,7 +38,7 @@ _KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
 )
-_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class TrainerDied(Exception):
@@ -48,8 +48,11 @@ class TrainerDied(Exception):
 class Trainer:
     """A running trainer process."""
 
-    def __init__(self, kind: str = RECIPES) -> None:
-        """Start the process: the module `kind`. Its imports go on meanwhile; `wait_ready` waits for them."""
+    def __init__(self, kind: str = RECIPES, *, threads: int = 1) -> None:
+        """Start the process: the module `kind`. Its imports go on meanwhile; `wait_ready` waits for them.
+
+        One for recipes may use so many `threads`, and finds out how many it should; users' commands are given one.
+        """
         ours, theirs = socket.socketpair()
         ours.settimeout(_SEND_SECONDS)
         self._socket = ours
@@ -62,7 +65,7 @@ class Trainer:
             self._process = subprocess.Popen(
                 tethered(sys.executable, "-m", kind, "--fd", str(theirs.fileno())),
                 cwd=ROOT,
-                env=environment(os.environ),
+                env=environment(os.environ, threads=threads if kind == RECIPES else 1),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -147,7 +150,7 @@ class Trainer:
         self._socket.close()
 
 
-def environment(source: Mapping[str, str]) -> dict[str, str]:
+def environment(source: Mapping[str, str], *, threads: int = 1) -> dict[str, str]:
     """Give a trainer what it needs of our environment and nothing secret: neither database nor broker nor keys."""
     kept = {name: source[name] for name in _KEPT if name in source}
-    return {**_THREADS, **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {**dict.fromkeys(_THREADS, str(threads)), **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -41,7 +41,8 @@ class Stage:
         """Let every trainer act so; return the first of them, which has not started yet."""
         first = Troupe(act, room=room, **more)
 
-        def start(kind: str) -> Troupe:
+        def start(kind: str, *, threads: int) -> Troupe:
+            assert threads == 1
             made = Troupe(act, room=room, **more) if self.started else first
             made.kind = kind
             self.started.append(made)

@@ -97,7 +97,8 @@ def _play(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Callable[[], bool]
     """Let supervisors start players; return those that were started."""
     started: list[Actor] = []
 
-    def start(kind: str) -> Actor:
+    def start(kind: str, *, threads: int) -> Actor:
+        assert threads == 1
         started.append(Actor(prepare, kind))
         return started[-1]
 

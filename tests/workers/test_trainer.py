@@ -42,6 +42,7 @@ def test_the_environment_is_a_short_list() -> None:
     assert set(given) & set(SECRETS) == set()
     assert {name: given[name] for name in ours} == ours
     assert given["OMP_NUM_THREADS"] == "1"
+    assert environment({}, threads=3)["OMP_NUM_THREADS"] == "3"
 
 
 def test_the_process_knows_no_secret(trainer: Trainer) -> None:
