@@ -12,7 +12,7 @@ from training.networks.base import Family, Network, Params, Spec
 from training.networks.inspection import constants, inspect, learned
 from training.networks.source import Source, stamp
 
-OURS = ("shape", "outputs", "vocabulary")  # what the function is given beside the options of the study
+GIVEN = ("shape", "outputs", "vocabulary")  # what the function is given beside the options of the study
 _KEPT = 16  # networks
 
 
@@ -27,7 +27,7 @@ def _source(spec: Spec, data: Data) -> Source:
         raise ValueError(f"network.file and network.function must be strings, got {file!r} and {name!r}")
     if not isinstance(options, Mapping) or not all(map(_is_option, options.values())):
         raise ValueError(f"network.options must be strings, numbers, true, false or null by name, got {options!r}")
-    taken = sorted(options.keys() & set(OURS))
+    taken = sorted(options.keys() & set(GIVEN))
     if taken:
         raise ValueError(f"network.options must not name {', '.join(taken)}: the data say that; use another name")
     tokens = {} if data.vocabulary is None else {"vocabulary": data.vocabulary}

@@ -196,6 +196,8 @@ def test_constants_are_of_the_module_and_not_trained(write: Write) -> None:
     inputs, _ = whole(data.val)
     expected = nn.functional.linear(inputs * 2, weight, bias) + 1
     assert torch.allclose(network.apply([weight, bias], inputs), expected)
+    elsewhere = [tensor.to("meta") for tensor in (weight, bias, inputs)]
+    assert network.apply(elsewhere[:2], elsewhere[2]).device.type == "meta"  # constants go where the inputs are
 
 
 def test_a_tied_weight_is_one_parameter_with_both_gradients(write: Write) -> None:
