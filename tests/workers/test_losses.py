@@ -1,5 +1,6 @@
 """Trials that share a trainer which dies, is stuck or is ended: who bears what."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
