@@ -81,7 +81,7 @@ class Run:
     outcome: Outcome | None = None
     loss: Loss | None = None
 
-    def begin(self, now: float) -> None:
+    def set_out(self, now: float) -> None:
         """Note that the trainer has it."""
         self.started = True
         self.patience = Patience(self.claim.definition.timeouts, now=now)

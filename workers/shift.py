@@ -142,7 +142,7 @@ class Shift:
 
     def _start(self, run: Run) -> None:
         self._trainer.send(start_message(run.claim, self._desk.habits.terms, self._manner))
-        run.begin(self._watch())
+        run.set_out(self._watch())
         if self._room > 1:
             self._trainer.shared += 1
         else:

@@ -20,6 +20,10 @@ def over(trial: str, outcome: str = "completed", **more: Any) -> dict[str, Any]:
     return {"type": "done", "trial": trial, "outcome": outcome, **more}
 
 
+def room(members: object) -> dict[str, Any]:
+    return {"type": "room", "members": members, "lane": "a lane"}
+
+
 def completes(start: Message) -> list[Message]:
     """Train one step, at once."""
     return [measured(start["trial"], 1, 0.5), over(start["trial"])]
