@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, Response, expect
 
 from models.states import TrialState
+from search.dispatch import Ran, Result
 
 Site: TypeAlias = Any  # tests/dashboard/conftest.py
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -258,3 +259,17 @@ def test_a_browser_gives_the_key_as_a_password(chromium: Browser, serve: Callabl
         assert stranger.request.get(f"{guarded.url}{path}").status == 401
     for opened in (page, stranger):
         opened.context.close()
+
+
+def test_trials_that_were_trained_together_say_so(watched: Watched, site: Site) -> None:
+    study = site.add()
+    site.end(0.5)
+    watched.page.goto(f"{site.url}/studies/{study}")
+    expect(watched.page.locator(".trials th", has_text="Together")).to_have_count(0)
+    ran = Ran("mlp 8, iris, batch 16, cpu", 37, 0.5, None)
+    site.worker.finish([Result(site.claim(), TrialState.COMPLETED, values={"val_loss": 0.25}, ran=ran)])
+    watched.page.reload()
+    expect(watched.page.locator(".trials th", has_text="Together")).to_have_count(1)
+    assert "37" in row(watched.page, 1)
+    assert "37" not in row(watched.page, 0)
+    assert watched.wrong() == []
