@@ -23,13 +23,15 @@ class Network:
 
     `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number. One that `stacks` does so for
     the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). One that
-    is not `rowwise` gives an example other outputs in another batch, as batch statistics do.
+    is not `rowwise` gives an example other outputs in another batch, as batch statistics do. `version` tells networks of one
+    spec apart, where what it names may change.
     """
 
     init: Callable[[Generator], list[Tensor]]
     apply: Callable[[Params, Tensor], Tensor]
     stacks: bool = False
     rowwise: bool = True
+    version: str = ""
 
     @property
     def stacked(self) -> Callable[[Params, Tensor], Tensor]:

@@ -65,7 +65,7 @@ def _inspected(source: Source, vocabulary: int | None, types: tuple[type, ...]) 
         outputs: Tensor = functional_call(module, tensors, (inputs.reshape(-1, *source.shape),))
         return outputs
 
-    return Network(init, apply)
+    return Network(init, apply, version=str(source.stamp))
 
 
 REGISTERED = Family(

@@ -94,7 +94,7 @@ def key_of(start: Start, given: Prepared) -> str:
     """Return what trials must have in common to be trained in one place."""
     data = given.data
     network = json.dumps(start.objective.get("network"), sort_keys=True)
-    parts = (network, data.name, start.data, len(data.train), len(data.val), tuple(data.shape))
+    parts = (network, given.network.version, data.name, start.data, len(data.train), len(data.val), tuple(data.shape))
     return repr((*parts, given.device, given.precision))
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,3 +224,33 @@ def test_a_network_that_comes_out_in_another_shape_is_trained_alone(monkeypatch:
     assert {done["outcome"] for done in script.done.values()} == {"completed"}
     assert script.done["other"]["ran"]["alone"] == "its parameters have other shapes than its lane's"
     assert script.done["a"]["ran"]["population"] == script.done["c"]["ran"]["population"] == 2
+
+
+NETS = """
+from torch import nn
+
+def build(shape, outputs):
+    return nn.Sequential(nn.Linear(shape[0], {width}), nn.{activation}(), nn.Linear({width}, outputs))
+"""
+
+
+def test_a_file_that_was_edited_shares_no_lane_with_what_it_was(tmp_path: Path) -> None:
+    """The study names it alike, and even the shapes may be the same."""
+    file = tmp_path / "nets.py"
+    network = {"kind": "registered", "file": str(file), "function": "build", "options": {}}
+    objective = IRIS | {"network": network, "epochs": 40}
+
+    class Editing(Script):
+        """Edits the file once the first trial has begun, and sends the second."""
+
+        def next_message(self, seconds: float) -> Start | Order | None:
+            if self.of("measurements") and self._waiting:
+                file.write_text(NETS.format(width=8, activation="Tanh"))
+                return super().next_message(seconds)
+            return None
+
+    file.write_text(NETS.format(width=8, activation="ReLU"))
+    script = Editing(replace(start("later"), objective=objective))
+    Floor(script, reason_of).serve(replace(start("first"), objective=objective))
+    assert {done["outcome"] for done in script.done.values()} == {"completed"}
+    assert [done["ran"]["population"] for done in script.done.values()] == [1, 1]
