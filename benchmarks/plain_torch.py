@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from training.course import generators
 from training.data.bundled import load
+from training.data.examples import Examples
 
 Values: TypeAlias = dict[str, float]
 # Takes the values of an epoch (from 1) and says whether to stop.
@@ -26,7 +27,7 @@ Report: TypeAlias = Callable[[int, Values], bool]
 DEFAULT_BATCH = 32
 CPU = torch.device("cpu")
 # How torch.optim may be told to step; which is faster depends on the machine and the network.
-WAYS: Mapping[str, Mapping[str, bool]] = MappingProxyType({"default": {}, "fused": {"fused": True}})
+WAYS: Mapping[str, bool | None] = MappingProxyType({"default": None, "fused": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,11 @@ def train(run: Run, report: Report, *, way: str = "default", device: torch.devic
 
     Return "completed", "stopped" as the report asked for, or "diverged" where a loss is no number any more.
     """
-    train_part, val_part = (_tensors(part, device) for part in ("train", "val"))
+    data = load("digits")
+    train_part, val_part = (_tensors(part, device) for part in (data.train, data.val))
     initial, order = generators(run.seed)
     network = mlp([train_part[0].shape[1], *run.hidden, 10], initial).to(device)
-    optimizer = make_optimizer(network, run.params, **WAYS[way])
+    optimizer = make_optimizer(network, run.params, fused=WAYS[way])
     rates = warmup(run, examples=len(train_part[1]))
     for epoch in range(1, run.epochs + 1):
         train_loss = train_epoch(network, optimizer, train_part, run.params, rates, order)
@@ -71,13 +73,14 @@ def mlp(widths: Sequence[int], generator: Generator) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def make_optimizer(network: nn.Module, params: Mapping[str, Any], **how: bool) -> torch.optim.Optimizer:
-    """Return torch's optimizer by our name."""
+def make_optimizer(network: nn.Module, params: Mapping[str, Any], *, fused: bool | None) -> torch.optim.Optimizer:
+    """Return torch's optimizer by our name; `fused` None leaves it to torch how to step."""
     name, lr = params["optimizer"], params["lr"]
     if name == "adam":
-        return torch.optim.Adam(network.parameters(), lr=lr, **how)
+        return torch.optim.Adam(network.parameters(), lr=lr, fused=fused)
     momentum = params["momentum"] if name in {"momentum", "nesterov"} else 0.0
-    return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, nesterov=name == "nesterov", **how)
+    nesterov = name == "nesterov"
+    return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
 
 
 def warmup(run: Run, *, examples: int) -> list[float]:
@@ -121,6 +124,5 @@ def evaluate(network: nn.Module, examples: tuple[Tensor, Tensor]) -> Values:
     }
 
 
-def _tensors(part: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    data = load("digits")
-    return next(getattr(data, part).to(device).blocks(10**9))
+def _tensors(examples: Examples, device: torch.device) -> tuple[Tensor, Tensor]:
+    return next(examples.to(device).blocks(len(examples)))
