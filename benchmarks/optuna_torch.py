@@ -8,7 +8,9 @@ import optuna
 from benchmarks.plain_torch import Run, Values, train
 
 NAME = f"Optuna {optuna.__version__}"
-# A PostgreSQL or SQLite connection may find its database locked for a moment: the default of 5 s gives up too soon.
+# More than a study has trials.
+SEEDS = 1_000_000
+# A SQLite file may be locked for longer than the 5 s after which a connection gives up by default.
 CONNECT = {"connect_args": {"timeout": 60}}
 
 
@@ -25,9 +27,12 @@ def joined(
 
 
 def objective(
-    space: Mapping[str, Any], *, hidden: Sequence[int], epochs: int, metric: str, way: str, prune: bool
+    space: Mapping[str, Any], *, hidden: Sequence[int], epochs: int, metric: str, way: str, prune: bool, seed: int = 0
 ) -> Callable[[optuna.Trial], float]:
-    """Return what an Optuna study optimizes: a training that reports `metric` each epoch and heeds the pruner."""
+    """Return what an Optuna study optimizes: a training that reports `metric` each epoch and heeds the pruner.
+
+    Initial parameters and data order follow `seed` and the trial's number.
+    """
 
     def run(trial: optuna.Trial) -> float:
         last = float("nan")
@@ -38,7 +43,7 @@ def objective(
             trial.report(last, step)
             return prune and trial.should_prune()
 
-        ended = train(Run(hidden, epochs, suggest(trial, space), seed=trial.number), report, way=way)
+        ended = train(Run(hidden, epochs, suggest(trial, space), seed=SEEDS * seed + trial.number), report, way=way)
         if ended != "completed":
             raise optuna.TrialPruned(ended)
         return last
