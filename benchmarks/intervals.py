@@ -33,4 +33,5 @@ def median_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) 
 
 def _covered(count: int, outside: int) -> float:
     """Return the probability that a median lies between the values with `outside` values beyond each of them."""
-    return 1 - 2 * sum(math.comb(count, beyond) for beyond in range(outside + 1)) / 2**count
+    beyond: int = sum(math.comb(count, fewer) for fewer in range(outside + 1))
+    return 1 - math.ldexp(beyond, 1 - count)

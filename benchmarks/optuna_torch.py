@@ -28,13 +28,13 @@ def joined(
 
 def objective(
     space: Mapping[str, Any], *, hidden: Sequence[int], epochs: int, metric: str, way: str, prune: bool, seed: int = 0
-) -> Callable[[optuna.Trial], float]:
+) -> Callable[[optuna.trial.BaseTrial], float]:
     """Return what an Optuna study optimizes: a training that reports `metric` each epoch and heeds the pruner.
 
     Initial parameters and data order follow `seed` and the trial's number.
     """
 
-    def run(trial: optuna.Trial) -> float:
+    def run(trial: optuna.trial.BaseTrial) -> float:
         last = float("nan")
 
         def report(step: int, values: Values) -> bool:
@@ -51,7 +51,7 @@ def objective(
     return run
 
 
-def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
+def suggest(trial: optuna.trial.BaseTrial, space: Mapping[str, Any]) -> dict[str, Any]:
     """Ask for the parameters whose conditions hold."""
     params: dict[str, Any] = {}
     for name, parameter in space.items():
@@ -60,7 +60,7 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
-def _suggest(trial: optuna.Trial, name: str, parameter: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of any type
+def _suggest(trial: optuna.trial.BaseTrial, name: str, parameter: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of any type
     if parameter["type"] == "categorical":
         return trial.suggest_categorical(name, parameter["choices"])
     low, high, scale = parameter["low"], parameter["high"], parameter.get("scale", "linear")

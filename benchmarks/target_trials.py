@@ -33,11 +33,13 @@ SPACE: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# The best final validation accuracy (of 360 examples) in a random study of this space without pruning, by
-# `python -m benchmarks.time_to_target --best`.
-BEST_KNOWN = 355 / 360
-SHARE = 0.99
-# Met by a trial that has completed. It leaves 351.45 of the 360 examples, so 352 of them must be right.
+# The best validation accuracy after the last epoch, of 360 examples, in random studies of this space without pruning: 700
+# trials in all, 300 of seed 777 and 400 by `python -m benchmarks.time_to_target --best 400`. Five of them have 354 right.
+BEST_KNOWN = 354 / 360
+# Within half a percent, where a whole one is promised: 351 right, within a whole one, is met by one random trial in 12
+# (34 of 400), which asks for luck rather than search. 353 right, what this asks for, is met by one in 44 (16 of 700).
+SHARE = 0.995
+# Reached once a trial that completed, all epochs, has at least this accuracy after its last.
 TARGET = SHARE * BEST_KNOWN
 
 
@@ -69,8 +71,12 @@ def prepare_random(place: int, trials: int, processes: int, seed: int) -> Work:
 def _finals(runs: Sequence[Run]) -> list[Values]:
     finals: list[Values] = []
     for run in runs:
-        seen: list[Values] = []
-        # Nothing is stopped: append returns None.
-        if train(run, lambda _, values, seen=seen: bool(seen.append(values))) == "completed":
-            finals.append(seen[-1])
+        last: Values = {}
+
+        def keep(_: int, values: Values, last: Values = last) -> bool:
+            last.update(values)
+            return False
+
+        if train(run, keep) == "completed":
+            finals.append(last)
     return finals
