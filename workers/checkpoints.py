@@ -37,14 +37,16 @@ class Shelf:
         """Return the folder of a trial, there or not."""
         return self.root / show_study(claim.study_id) / str(claim.number)
 
-    def offer(self, claim: Claim) -> dict[str, Any] | None:
-        """Make the trial's folder; say to its trainer where it is and what it may go on from, the newest first.
+    def offer(self, claim: Claim, *, make: bool = True) -> dict[str, Any] | None:
+        """Say to a trial's trainer where its checkpoints go and what it may go on from, the newest first.
 
-        None where the folder cannot be made: then the trial runs without checkpoints.
+        Make the folder now, or leave it to the first checkpoint: most trials of a lane end before there is one. None
+        where the folder cannot be made: then the trial runs without checkpoints.
         """
         folder = self.place(claim)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             log.warning("trial %s runs without checkpoints: %s", claim.id, error)
             return None
@@ -57,8 +59,9 @@ class Shelf:
         return str(found.relative_to(self.root.resolve())) if inside else None
 
     def clear(self, claim: Claim) -> None:
-        """Remove the folder of a trial that has ended for good."""
-        shutil.rmtree(self.place(claim), ignore_errors=True)
+        """Remove the folder of a trial that has ended for good, if there is one."""
+        if self.place(claim).exists():
+            shutil.rmtree(self.place(claim), ignore_errors=True)
 
     def tidy(self, database: Database) -> None:
         """Remove the folders of trials that have ended, or whose study was deleted (a day later); what else is there stays."""

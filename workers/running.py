@@ -214,6 +214,6 @@ def start_message(claim: Claim, terms: Terms, manner: Manner) -> dict[str, Any]:
         "seed": claim.seed,
         "lane": manner.lane,
         "wait": manner.wait if isinstance(manner.wait, bool) else sorted(manner.wait),
-        "checkpoints": terms.shelf.offer(claim) if terms.shelf is not None else None,
+        "checkpoints": terms.shelf.offer(claim, make=not manner.lane) if terms.shelf is not None else None,
         "data": None if terms.data is None else str(terms.data),
     }

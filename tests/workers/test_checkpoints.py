@@ -14,6 +14,7 @@ from search.dispatch import Claim, Dispatcher, Kept, Result
 from search.failures import Failure
 from search.service import cancel_study, delete_study
 from tests.support.ledger import Ledger, definition, done, opened
+from training.checkpoint import Keeper
 from workers.checkpoints import Shelf
 
 
@@ -53,6 +54,18 @@ def test_a_fresh_trial_is_offered_an_empty_folder(ledger: Ledger, shelf: Shelf) 
     assert shelf.offer(claim) == {"folder": str(shelf.place(claim)), "seconds": 30.0, "resume": []}
     assert shelf.place(claim).is_dir()
     assert shelf.place(claim) == shelf.root / show_study(claim.study_id) / "0"
+
+
+def test_for_a_trial_of_a_lane_the_folder_waits_for_the_first_checkpoint(ledger: Ledger, shelf: Shelf) -> None:
+    _, (claim,) = _claims(ledger)
+    offered = shelf.offer(claim, make=False)
+    assert offered is not None
+    assert offered["folder"] == str(shelf.place(claim))
+    assert not shelf.root.exists()
+    shelf.clear(claim)
+    keeper = Keeper(Path(offered["folder"]), attempt=1)
+    assert keeper.save(0, {}) is not None
+    assert [path.parent for path in shelf.root.rglob("*.pt")] == [shelf.place(claim)]
 
 
 def test_the_next_attempt_is_offered_what_was_kept_wherever_the_folder_lies_now(
