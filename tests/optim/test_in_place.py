@@ -11,7 +11,7 @@ from optim.build import build_rule
 from optim.in_place import IN_PLACE
 from optim.transform import stack
 
-MEMBERS, LENGTH, STEPS = 5, 37, 40
+MEMBERS, LENGTH, STEPS, PREPARED = 5, 37, 40, 16
 SHAPES = [(3, 4), (5,), (2, 2, 2), (1, 12)]
 
 
@@ -40,13 +40,17 @@ def test_it_takes_the_steps_of_the_rule(name: str, decayed: bool) -> None:
     rule, options = build_rule(name), hyper(name)
     if not decayed:
         options["weight_decay"] = torch.zeros(MEMBERS, dtype=torch.float64)
-    pure, ours = start.clone(), start.clone()
+    pure, ours, grads = start.clone(), start.clone(), torch.empty_like(start)
     state, own = (stack([rule.init([start[0]]) for _ in range(MEMBERS)]) for _ in range(2))
-    for _ in range(STEPS):
+    rates = options["lr"] * torch.linspace(0.5, 1.0, STEPS, dtype=torch.float64).unsqueeze(-1)
+    for number in range(STEPS):
+        if number % PREPARED == 0:
+            step = IN_PLACE[name](ours, grads, own, options, rates[number : number + PREPARED])
         noise = torch.randn(MEMBERS, LENGTH, generator=generator, dtype=torch.float64)
-        (updates,), state = rule.update([pure + noise], state, [pure], options)
+        (updates,), state = rule.update([pure + noise], state, [pure], options | {"lr": rates[number]})
         pure = pure + updates
-        own = IN_PLACE[name](ours, ours + noise, own, options)
+        grads.copy_(ours + noise)
+        step(number % PREPARED)
     assert not torch.equal(pure, start)
     torch.testing.assert_close(ours, pure, rtol=0, atol=1e-12)
 

@@ -9,7 +9,7 @@ Members come and go between strides; what remains is compacted.
 """
 
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import accumulate, groupby, pairwise
 
 import numpy as np
@@ -124,13 +124,14 @@ class Lane:
         numbers, rates = stride.numbers, stride.rates.to(device)
         counts = stride.counts.to(device) if stride.padded else None
         examples = len(self._runs) * stride.size
-        workers = self._threads.wanted(examples)
+        workers, settled = self._threads.wanted(examples), self._threads.settled(examples)
         torch.set_num_threads(workers)
-        settled = self._threads.settled(examples)
+        move = self._mover(rates)
+        due = self._due(stride.steps)
         for step in range(stride.steps):
             began = time.perf_counter()
-            losses, grads = self._slopes(numbers[step], counts)
-            self._move(grads, rates[step], step)
+            losses = self._slopes(numbers[step], counts)
+            self._move(move, step, due[step])
             self._done.append(losses)
             took = time.perf_counter() - began
             self._threads.take(examples, workers, took)
@@ -138,8 +139,8 @@ class Lane:
             if settled and stride.size == self._size:
                 self._clock.take(len(self._runs), stride.size, took)
 
-    def _slopes(self, numbers: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return each member's mean loss over its batch (P,) and the gradients (P, D)."""
+    def _slopes(self, numbers: Tensor, counts: Tensor | None) -> Tensor:
+        """Return each member's mean loss over its batch (P,), and put the gradients into their place."""
         inputs, targets = self._data.train.rows(numbers.flatten())
         outputs = self._outputs(self._params, inputs.reshape(*numbers.shape, *inputs.shape[1:]))
         losses = self._data.task.losses(outputs.flatten(0, 1), targets).reshape(numbers.shape)
@@ -151,29 +152,42 @@ class Lane:
         grads = torch.autograd.grad(means.sum(), self._params)
         with torch.no_grad():
             torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=1, out=self._grads)
-        return means.detach(), self._grads
+        return means.detach()
 
     @torch.no_grad()
-    def _move(self, grads: Tensor, rates: Tensor, step: int) -> None:
-        """Step all members, or none: whatever needs memory comes before the first change."""
-        crews = [(crew, self._rows[part], grads[part], rates[part]) for crew, part in self._places()]
-        due = np.array([(run.state.batches + step) % SAMPLED == 0 for run in self._runs])
-        # What is looked at has to be there: steps in place leave neither gradients nor updates.
-        pure = [each for each in crews if due.any() or not each[0].steps_in_place]
-        found = [crew.propose(rows, slopes, lr, self._shapes) for crew, rows, slopes, lr in pure]
-        if due.any():
-            self._look(grads, torch.cat([updates for updates, _ in found]), due)
-        for (crew, rows, *_), (updates, state) in zip(pure, found, strict=True):
-            rows.add_(updates)
-            crew.state = state
-        for crew, rows, slopes, lr in crews:
-            if crew.steps_in_place and not due.any():
-                crew.step_in_place(rows, slopes, lr)
+    def _mover(self, rates: Tensor) -> Callable[[int], None]:
+        """Return what steps all members, or none: whatever needs memory comes before the first change."""
+        crews = [(crew, self._rows[part], self._grads[part], rates[:, part]) for crew, part in self._places()]
+        in_place = [crew.steps(*given) for crew, *given in crews if crew.steps_in_place]
+        pure = [each for each in crews if not each[0].steps_in_place]
 
-    def _look(self, grads: Tensor, updates: Tensor, due: NDArray[np.bool_]) -> None:
-        """Let the members look at their step whose turn it is."""
-        seen = look(*(views(part, self._shapes) for part in (self._rows, grads, updates)), members=1)
+        def move(step: int) -> None:
+            found = [crew.propose(rows, grads, lr[step], self._shapes) for crew, rows, grads, lr in pure]
+            for (crew, rows, *_), (updates, state) in zip(pure, found, strict=True):
+                rows.add_(updates)
+                crew.state = state
+            for take in in_place:
+                take(step)
+
+        return move
+
+    @torch.no_grad()
+    def _move(self, move: Callable[[int], None], step: int, due: NDArray[np.bool_]) -> None:
+        """Step all members, and let those look at their step whose turn it is."""
+        if not due.any():
+            move(step)
+            return
+        # A step may overwrite gradients, and always does parameters.
+        before, grads = self._rows.clone(), self._grads.clone()
+        move(step)
+        seen = look(*(views(part, self._shapes) for part in (before, grads, self._rows - before)), members=1)
         self._panel.look(seen.double().cpu().numpy(), due)
+
+    def _due(self, steps: int) -> NDArray[np.bool_]:
+        """Say of each step (steps, P) whose turn it is to look at it."""
+        taken = np.array([run.state.batches for run in self._runs])
+        found: NDArray[np.bool_] = (taken + np.arange(steps)[:, None]) % SAMPLED == 0
+        return found
 
     def _places(self) -> list[tuple[Crew, slice]]:
         ends = accumulate((len(crew.runs) for crew in self._crews), initial=0)

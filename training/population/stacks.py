@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from optim.in_place import IN_PLACE
+from optim.in_place import IN_PLACE, Step
 from optim.transform import Hyper, Rule, Tensors, stack
 from training.course import Run
 
@@ -53,10 +53,9 @@ class Crew:
         optimizer, links = self.runs[0].course.plan.kind
         return not links and optimizer in IN_PLACE
 
-    def step_in_place(self, rows: Tensor, grads: Tensor, rates: Tensor) -> None:
-        """Take that step: change rows (P, D) and state, and overwrite the gradients."""
-        step = IN_PLACE[self.runs[0].course.plan.optimizer]
-        self.state = step(rows, grads, self.state, {**self.hyper, "lr": rates})
+    def steps(self, rows: Tensor, grads: Tensor, rates: Tensor) -> Step:
+        """Prepare such steps at these rates (steps, P): each changes rows (P, D) and state, and overwrites `grads`."""
+        return IN_PLACE[self.runs[0].course.plan.optimizer](rows, grads, self.state, self.hyper, rates)
 
     def propose(self, rows: Tensor, grads: Tensor, rates: Tensor, shapes: Shapes) -> tuple[Tensor, Any]:
         """Return the updates (P, D) and the next state; nothing is changed yet. `rates` are (P,)."""
