@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
@@ -12,15 +13,22 @@ from torch import Tensor
 Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
+# Of outputs in columns (P, c, n) and targets (P, n), the losses (P, n) and their slopes (P, c, n) by the outputs.
+Slope: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """`losses(outputs, targets)` gives the loss of each example (n,), whose mean training follows.
+
+    `slope` gives the same losses with their slopes, for stacked members.
 
     `measures` give a number for each example whose mean over the validation split is reported under the name.
     """
 
     name: str
     losses: Measure
+    slope: Slope
     measures: Mapping[str, Measure]
 
 
@@ -42,5 +50,16 @@ def _absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.squeeze(1) - targets).abs()
 
 
-CLASSIFICATION = Task("classification", _cross_entropy, MappingProxyType({"accuracy": _correct}))
-REGRESSION = Task("regression", _squared_error, MappingProxyType({"mae": _absolute_error}))
+def _cross_entropy_slope(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logs, places = F.log_softmax(columns, dim=1), targets.unsqueeze(1)
+    losses = -logs.gather(1, places).squeeze(1)
+    return losses, logs.exp_().scatter_add_(1, places, torch.full_like(places, -1, dtype=logs.dtype))
+
+
+def _squared_error_slope(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    apart = columns.squeeze(1) - targets
+    return apart.square(), 2 * apart.unsqueeze(1)
+
+
+CLASSIFICATION = Task("classification", _cross_entropy, _cross_entropy_slope, MappingProxyType({"accuracy": _correct}))
+REGRESSION = Task("regression", _squared_error, _squared_error_slope, MappingProxyType({"mae": _absolute_error}))

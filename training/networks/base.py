@@ -12,9 +12,15 @@ import torch
 from torch import Generator, Tensor
 
 from training.data.examples import Data
+from training.tasks import Slope
 
 Params: TypeAlias = Sequence[Tensor]
 Spec: TypeAlias = Mapping[str, Any]
+
+
+# (params, inputs, targets, weights, slope of the task) -> losses (P, n), and of each member's sum of weight times loss
+# the gradients by the parameters. Parameters are (P, ...), inputs (P, n, ...), targets and weights (P, n).
+Slopes: TypeAlias = Callable[[Params, Tensor, Tensor, Tensor, Slope], tuple[Tensor, list[Tensor]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,8 @@ class Network:
     `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number. One that `stacks` does so for
     the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). One that
     is not `rowwise` gives an example other outputs in another batch, as batch statistics do. `version` tells networks of one
-    spec apart, where what it names may change.
+    spec apart, where what it names may change. `slopes` is given where gradients of stacked members are written out, which
+    takes fewer calls than autograd: of what it computes, `apply` is the plain form.
     """
 
     init: Callable[[Generator], list[Tensor]]
@@ -32,6 +39,7 @@ class Network:
     stacks: bool = False
     rowwise: bool = True
     version: str = ""
+    slopes: Slopes | None = None
 
     @property
     def stacked(self) -> Callable[[Params, Tensor], Tensor]:

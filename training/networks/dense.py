@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
-from training.networks.base import Params, layers
+from training.networks.base import Params, Slopes, layers
 from training.networks.initialisation import RECTIFIED, Part, linear
+from training.tasks import Slope
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -20,6 +21,13 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 DEFAULT_ACTIVATION = "relu"
 MATRIX_AXES = 2
 # What the rectifier and its smooth relatives do to the variance; tanh is the identity at zero.
+# What the slope by the outputs is by the inputs, told by the outputs: as autograd computes it.
+_SLOPES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {
+        "relu": lambda slope, outputs: torch.ops.aten.threshold_backward(slope, outputs, 0.0),
+        "tanh": torch.ops.aten.tanh_backward,
+    }
+)
 GAINS: Mapping[str, float] = MappingProxyType({"relu": RECTIFIED, "tanh": 1.0, "gelu": RECTIFIED, "silu": RECTIFIED})
 
 
@@ -41,6 +49,32 @@ def apply_dense(params: Params, inputs: Tensor, activation: Activation = F.relu)
     for inner_weight, inner_bias in inner:
         inputs = activation(F.linear(inputs, inner_weight, inner_bias))
     return F.linear(inputs, weight, bias)
+
+
+def dense_slopes(activation: str) -> Slopes | None:
+    """Return the gradients of stacked layers written out; None for an activation whose slope its outputs do not tell."""
+    if activation not in _SLOPES:
+        return None
+    apply, back = ACTIVATIONS[activation], _SLOPES[activation]
+
+    @torch.no_grad()
+    def slopes(
+        params: Params, inputs: Tensor, targets: Tensor, weights: Tensor, slope: Slope
+    ) -> tuple[Tensor, list[Tensor]]:
+        pairs, taken = layers(params), [inputs.mT]
+        for weight, bias in pairs[:-1]:
+            taken.append(apply(torch.baddbmm(bias.unsqueeze(-1), weight, taken[-1])))
+        weight, bias = pairs[-1]
+        losses, steep = slope(torch.baddbmm(bias.unsqueeze(-1), weight, taken[-1]), targets)
+        steep = steep * weights.unsqueeze(1)
+        grads: list[Tensor] = []
+        for place in range(len(pairs) - 1, -1, -1):
+            grads = [torch.bmm(steep, taken[place].mT), steep.sum(dim=-1), *grads]
+            if place:
+                steep = back(torch.bmm(pairs[place][0].mT, steep), taken[place])
+        return losses, grads
+
+    return slopes
 
 
 def _apply_stacked(params: Params, inputs: Tensor, activation: Activation) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from training.data.examples import Data
 from training.networks.base import Family, Network, Params, Spec, choice, sizes
-from training.networks.dense import ACTIVATIONS, DEFAULT_ACTIVATION, GAINS, apply_dense, dense
+from training.networks.dense import ACTIVATIONS, DEFAULT_ACTIVATION, GAINS, apply_dense, dense, dense_slopes
 from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, draw
 
 
@@ -17,7 +17,8 @@ def _build(spec: Spec, data: Data) -> Network:
     def apply(params: Params, inputs: Tensor) -> Tensor:
         return apply_dense(params, inputs, activation)
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, stacks=True)
+    init = partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS))
+    return Network(init, apply, stacks=True, slopes=dense_slopes(spec["activation"]))
 
 
 MLP = Family(

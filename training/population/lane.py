@@ -20,13 +20,14 @@ from torch import Tensor
 from training.course import Run, broken, end_epoch, ending, obey
 from training.data.examples import Data
 from training.monitors import SAMPLED, look
-from training.networks.base import Network
+from training.networks.base import Network, Params
 from training.population.costs import Clock
 from training.population.evaluation import evaluate_members
 from training.population.panel import Panel
 from training.population.stacks import Crew, alone, muster, row_of, views
 from training.population.strides import MOST_STEPS, Stride, lay_out
 from training.population.threads import Threads
+from training.tasks import Slope
 from training.watch import Diverged, Ending
 
 # A stride should not take longer than this: between strides a lane hears of stops and shows signs of life.
@@ -122,7 +123,7 @@ class Lane:
         """Take the steps of a stride, and keep the losses of each that was taken whole."""
         device = self._rows.device
         numbers, rates = stride.numbers, stride.rates.to(device)
-        counts = stride.counts.to(device) if stride.padded else None
+        weights = stride.weights.to(device, self._rows.dtype)
         examples = len(self._runs) * stride.size
         workers, settled = self._threads.wanted(examples), self._threads.settled(examples)
         torch.set_num_threads(workers)
@@ -130,7 +131,7 @@ class Lane:
         due = self._due(stride.steps)
         for step in range(stride.steps):
             began = time.perf_counter()
-            losses = self._slopes(numbers[step], counts)
+            losses = self._slopes(numbers[step], weights)
             self._move(move, step, due[step])
             self._done.append(losses)
             took = time.perf_counter() - began
@@ -139,20 +140,23 @@ class Lane:
             if settled and stride.size == self._size:
                 self._clock.take(len(self._runs), stride.size, took)
 
-    def _slopes(self, numbers: Tensor, counts: Tensor | None) -> Tensor:
+    def _slopes(self, numbers: Tensor, weights: Tensor) -> Tensor:
         """Return each member's mean loss over its batch (P,), and put the gradients into their place."""
         inputs, targets = self._data.train.rows(numbers.flatten())
-        outputs = self._outputs(self._params, inputs.reshape(*numbers.shape, *inputs.shape[1:]))
-        losses = self._data.task.losses(outputs.flatten(0, 1), targets).reshape(numbers.shape)
-        if counts is None:
-            means = losses.mean(dim=1)
-        else:
-            real = torch.arange(numbers.shape[1], device=losses.device) < counts[:, None]
-            means = torch.where(real, losses, 0.0).sum(dim=1) / counts.to(losses.dtype)
-        grads = torch.autograd.grad(means.sum(), self._params)
+        inputs, targets = inputs.reshape(*numbers.shape, *inputs.shape[1:]), targets.reshape(numbers.shape)
+        slopes = self._network.slopes or self._by_autograd
+        losses, grads = slopes(self._params, inputs, targets, weights, self._data.task.slope)
         with torch.no_grad():
             torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=1, out=self._grads)
-        return means.detach()
+            return (losses * weights).sum(dim=1)
+
+    def _by_autograd(
+        self, params: Params, inputs: Tensor, targets: Tensor, weights: Tensor, slope: Slope
+    ) -> tuple[Tensor, list[Tensor]]:
+        del slope
+        outputs = self._outputs(params, inputs)
+        losses = self._data.task.losses(outputs.flatten(0, 1), targets.flatten()).reshape(targets.shape)
+        return losses.detach(), list(torch.autograd.grad((losses * weights).sum(), params))
 
     @torch.no_grad()
     def _mover(self, rates: Tensor) -> Callable[[int], None]:

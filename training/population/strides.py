@@ -36,9 +36,10 @@ class Stride:
         return len(self.numbers)
 
     @property
-    def padded(self) -> bool:
-        """Whether a member has fewer examples than others."""
-        return bool((self.counts < self.size).any())
+    def weights(self) -> Tensor:
+        """What each example counts in its member's mean, (P, size)."""
+        counts = self.counts.double().unsqueeze(-1)
+        return torch.where(torch.arange(self.size) < counts, 1 / counts, 0.0)
 
 
 def lay_out(runs: Sequence[Run], *, most: int = MOST_STEPS) -> Stride:

@@ -142,10 +142,10 @@ def test_a_step_that_fails_is_taken_by_each_alone_and_fails_one(monkeypatch: pyt
 def test_memory_that_runs_out_shrinks_the_lane_and_gives_members_back(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Lane._slopes
 
-    def slopes(lane: Lane, numbers: Tensor, counts: Tensor | None) -> Any:
+    def slopes(lane: Lane, numbers: Tensor, weights: Tensor) -> Any:
         if len(lane.runs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(lane, numbers, counts)
+        return real(lane, numbers, weights)
 
     monkeypatch.setattr(Lane, "_slopes", slopes)
     script = serve(*(start(f"t{number}") for number in range(10)))
@@ -171,12 +171,12 @@ def test_memory_that_runs_out_in_a_step_leaves_members_behind_the_last_one(monke
     """Half of a step taken twice would be another trajectory."""
     real, steps = Lane._slopes, 0
 
-    def slopes(lane: Lane, numbers: Tensor, counts: Tensor | None) -> Any:
+    def slopes(lane: Lane, numbers: Tensor, weights: Tensor) -> Any:
         nonlocal steps
         steps += 1
         if steps == 11:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(lane, numbers, counts)
+        return real(lane, numbers, weights)
 
     monkeypatch.setattr(Lane, "_slopes", slopes)
     script = serve(start("a"), start("b", optimizer="sgd", lr=0.1))
