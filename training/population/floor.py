@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from training import loop, recipes
 from training.channel import Channel, Outcome, Start, done_message
-from training.course import Run, needs_less
+from training.course import Run, needs_less, obey
 from training.memory import OutOfMemory, is_out_of_memory
 from training.population.lane import Lane
 from training.population.places import Place, key_of, place_for
@@ -25,6 +25,8 @@ from training.watch import Ending
 
 # How long one that comes waits for others of its lane to begin an epoch with them: those in step cost less.
 PATIENCE_SECONDS = 0.3
+# If no more than this share of a lane waits for verdicts, it goes on without them.
+FEW_SHARE = 0.5
 # Of so many kinds of trials a trainer remembers what they cost.
 MOST_PLACES = 16
 _IDLE_SECONDS = 1.0
@@ -55,6 +57,7 @@ class Floor:
         while self._seats:
             self._listen(0.0)
             for place in self._places.values():
+                self._call_back(place)
                 self._seat(place)
             turn = self._next_turn()
             if turn is not None:
@@ -131,6 +134,23 @@ class Floor:
                 raise
             self._make_room(place, newcomers, error)
 
+    def _step_aside(self, place: Place, lane: Lane | Single) -> None:
+        """Where few wait for verdicts, take them out, lest the others wait with them."""
+        waiting = [run for run in lane.runs if self._by_run[run].follower.waits_until]
+        if isinstance(lane, Lane) and 0 < len(waiting) <= FEW_SHARE * len(lane.runs):
+            lane.leave(waiting)
+            place.aside += [self._by_run[run] for run in waiting]
+
+    def _call_back(self, place: Place) -> None:
+        """Let those rejoin, or end, who have their verdicts."""
+        heard = [seat for seat in place.aside if not seat.follower.waits_until]
+        place.aside = [seat for seat in place.aside if seat not in heard]
+        for seat in heard:
+            if obey(seat.begun, seat.follower.between()):
+                self._end(seat, Ending("stopped"))
+            else:
+                place.newcomers.append(seat)
+
     def _resettle(self, place: Place) -> None:
         """Where costs say by now that members belong into other lanes, have them change as an epoch begins."""
         if place.costs is None:
@@ -172,6 +192,7 @@ class Floor:
                 self._end(self._by_run[run], ending)
             self._say_room(place)
             self._resettle(place)
+            self._step_aside(place, lane)
 
     def _account(self, runs: Sequence[Run], seconds: float) -> None:
         for run in runs:

@@ -27,7 +27,7 @@ _PASSES = 64
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """Lanes by the size of their batches, and newcomers that wait to join one.
+    """Lanes by the size of their batches, newcomers that wait to join one, and who stepped `aside` to wait for a verdict.
 
     `alone` says why trials here can share none. `most` is how many members memory has been seen to hold, `room` how many
     the supervisor was told.
@@ -39,6 +39,7 @@ class Place:
     threads: Threads
     lanes: dict[int, Lane] = field(default_factory=dict)
     newcomers: list[Seat] = field(default_factory=list)
+    aside: list[Seat] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     shapes: tuple[torch.Size, ...] | None = None
     most: int = MOST
