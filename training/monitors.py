@@ -84,12 +84,16 @@ class Gauges:
         self.samples += 1
 
     def values(self) -> dict[str, float]:
-        """Return the means over the epoch; nothing where they are not finite."""
+        """Return the means over the epoch; nothing where they are not finite, or nobody looked."""
+        if self.samples == 0:
+            return {}
         means = {name: getattr(self, name) / self.samples for name in ("grad_norm", "update_ratio")}
         return {name: value for name, value in means.items() if math.isfinite(value)}
 
     def vanishing(self) -> str | None:
         """Say how gradients vanished in this epoch, None if they did not."""
+        if self.samples == 0:
+            return None
         norm, reach = self.grad_norm / self.samples, self.reach / self.samples
         if norm == 0 or reach == 0:
             return (

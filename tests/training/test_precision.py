@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from tests.training.recorder import measure
+from training.population.stacking import why_alone
 from training.precision import PRECISIONS, check_precision, products_in
+from training.recipes import prepare
 
 DIGITS: dict[str, Any] = {
     "recipe": "classifier",
@@ -41,12 +43,19 @@ def test_tf32_follows_float32() -> None:
         assert coarse[-1][1][name] == pytest.approx(fine[-1][1][name], rel=LOSS, abs=LOSS)
 
 
-@pytest.mark.parametrize("name", PRECISIONS)
-def test_it_lasts_no_longer_than_the_run(name: str) -> None:
+@pytest.mark.parametrize(("name", "called"), PRECISIONS.items())
+def test_it_lasts_no_longer_than_the_run(name: str, called: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     before = torch.get_float32_matmul_precision()
     with products_in(name):
-        pass
-    assert torch.get_float32_matmul_precision() == before
+        assert torch.get_float32_matmul_precision() == called
+    assert torch.get_float32_matmul_precision() == before == "highest"
+
+
+@pytest.mark.parametrize("network", [{"kind": "mlp", "hidden": [8]}, {"kind": "cnn", "channels": [8, 16]}])
+def test_a_network_in_bfloat16_stacks(network: dict[str, Any]) -> None:
+    given = prepare(DIGITS | {"network": network, "precision": "bfloat16"}, {})
+    assert why_alone(given.network, given.data, precision="bfloat16") is None
 
 
 @pytest.mark.parametrize("name", ["float16", 32, None])

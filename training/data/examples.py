@@ -53,7 +53,8 @@ class Data:
 
     `shape` is that of one input. `outputs` is how many numbers a network gives for an example: the classes, or 1.
     `image` is the shape (channels, height, width) of one input if inputs are pictures, else None. `vocabulary` is how
-    many tokens there are if inputs are tokens (int64, 0 is padding), else None.
+    many tokens there are if inputs are tokens (int64, 0 is padding), else None. `version` tells data of one name apart,
+    where what it names may change.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Data:
     outputs: int
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
+    version: str = ""
 
     @property
     def features(self) -> int:

@@ -190,4 +190,5 @@ def _opened(name: str, entry: Path) -> Data:
         outputs=about["outputs"],
         image=about["image"] and tuple(about["image"]),
         vocabulary=about["vocabulary"],
+        version=entry.name,
     )

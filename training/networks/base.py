@@ -28,8 +28,7 @@ class Network:
     """`init` returns float32 parameters on the CPU; those of one layer follow each other, weight before bias.
 
     `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number. One that `stacks` does so for
-    the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). One that
-    is not `rowwise` gives an example other outputs in another batch, as batch statistics do. `version` tells networks of one
+    the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). `version` tells networks of one
     spec apart, where what it names may change. `slopes` is given where gradients of stacked members are written out, which
     takes fewer calls than autograd: of what it computes, `apply` is the plain form.
     """
@@ -37,7 +36,6 @@ class Network:
     init: Callable[[Generator], list[Tensor]]
     apply: Callable[[Params, Tensor], Tensor]
     stacks: bool = False
-    rowwise: bool = True
     version: str = ""
     slopes: Slopes | None = None
 

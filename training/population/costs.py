@@ -45,10 +45,10 @@ class Clock:
         self._shortest: dict[tuple[int, int], float] = {}
         self._steps: Counter[tuple[int, int]] = Counter()
 
-    def take(self, members: int, size: int, seconds: float) -> None:
-        """Take the seconds of a step."""
+    def take(self, members: int, size: int, seconds: float, *, steps: int = 1) -> None:
+        """Take the seconds of a step, or of each of several."""
         key = members, size
-        self._steps[key] += 1
+        self._steps[key] += steps
         self._shortest[key] = min(seconds, self._shortest.get(key, seconds))
 
     @property

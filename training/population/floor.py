@@ -15,13 +15,14 @@ from training.channel import Channel, Outcome, Start, done_message
 from training.course import Run, needs_less, obey
 from training.memory import OutOfMemory, is_out_of_memory
 from training.population.lane import Lane
+from training.population.limits import MOST
 from training.population.places import Place, key_of, place_for
 from training.population.seats import Follower, Outbox, Seat
 from training.population.single import Single
 from training.precision import products_in
 from training.protocol import DEVICE, OUT_OF_MEMORY, RELEASED, tail
 from training.recipes import Prepared
-from training.watch import Ending
+from training.watch import Ending, Pause
 
 # How long one that comes waits for others of its lane to begin an epoch with them: those in step cost less.
 PATIENCE_SECONDS = 0.3
@@ -47,18 +48,21 @@ class Floor:
         self._seats: dict[str, Seat] = {}
         self._by_run: dict[Run, Seat] = {}
         self._places: dict[str, Place] = {}
+        # Those for whom there was no memory beside others: they wait until they have it for themselves.
+        self._postponed: dict[Seat, Place | None] = {}
         self._turns: deque[Turn] = deque()
 
     def serve(self, first: Start) -> None:
         """Train a trial and all that come meanwhile, until none is left."""
         for place in self._places.values():
-            place.room = 1  # who sends these has been told nothing yet
+            place.room, place.most = 1, MOST  # who sends these has been told nothing yet
         self._admit(first)
         while self._seats:
             self._listen(0.0)
             for place in self._places.values():
                 self._call_back(place)
                 self._seat(place)
+            self._mind_postponed()
             turn = self._next_turn()
             if turn is not None:
                 self._advance(*turn)
@@ -81,13 +85,17 @@ class Floor:
         """Begin a trial; what its recipe raises is its outcome."""
         seat = Seat(start, Follower(self._channel, start, self._outbox))
         self._seats[start.trial] = seat
+        self._begin(seat)
+
+    def _begin(self, seat: Seat) -> None:
+        start = seat.start
         try:
             given = recipes.prepare(start.objective, start.params, folder=start.data)
             place = self._place(start, given)
             network, data, plan = place.given.network, place.given.data, given.plan
             run = loop.start(network, data, plan, seed=start.seed, watch=seat.follower, device=given.device)
         except Exception as error:  # noqa: BLE001 - a trial's error must end neither the others nor the trainer
-            self._fail(seat, error)
+            self._refuse(seat, error)
             return
         seat.run = run
         self._by_run[run] = seat
@@ -111,19 +119,18 @@ class Floor:
         """Let those into their lanes who need not wait."""
         if not place.newcomers:
             return
-        shared = place.shared([seat.begun for seat in place.newcomers])
-        waiting = []
+        seats, place.newcomers = place.newcomers, []
+        shared = place.shared([seat.begun for seat in seats])
         for size in sorted(set(shared.values())):
             lane = place.lane(size)
-            newcomers = [seat for seat in place.newcomers if shared[seat.begun.course.batch_size] == size]
+            newcomers = [seat for seat in seats if shared[seat.begun.course.batch_size] == size]
             if lane.steps_left and lane.steps_left * lane.step_seconds <= PATIENCE_SECONDS:
-                waiting += newcomers
+                place.newcomers += newcomers
             elif newcomers:
                 self._join(place, lane, newcomers)
-        place.newcomers = waiting
 
     def _join(self, place: Place, lane: Lane, newcomers: Sequence[Seat]) -> None:
-        if not lane.runs:
+        if all(turn[1] is not lane for turn in self._turns):
             self._turns.append((place, lane))
         for seat in newcomers:
             seat.lane = place.name
@@ -132,7 +139,7 @@ class Floor:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._make_room(place, newcomers, error)
+            self._shrink(place, newcomers, error)
 
     def _step_aside(self, place: Place, lane: Lane | Single) -> None:
         """Where few wait for verdicts, take them out, lest the others wait with them."""
@@ -217,18 +224,21 @@ class Floor:
 
     def _mend(self, place: Place, lane: Lane | Single, error: Exception) -> None:
         """A step could not be taken: make room where memory ran out, else train each alone, so that one fails alone."""
-        seats = [self._by_run[run] for run in lane.runs]
+        traceback.clear_frames(error.__traceback__)  # they hold what the step had in memory
+        for run, ending in lane.take_left():
+            self._end(self._by_run[run], ending)
         if self._reason_of(error) == DEVICE:
             self._give_up(error)
+            return
+        seats = [self._by_run[run] for run in lane.runs]
+        halved = is_out_of_memory(error) and len(seats) > 1
+        leaving = seats[(len(seats) + 1) // 2 :] if halved else seats
+        lane.leave([seat.begun for seat in leaving])
+        if is_out_of_memory(error):
+            self._shrink(place, leaving, error)
         elif len(seats) == 1:
-            lane.leave(lane.runs)
-            self._fail(seats[0], OutOfMemory(needs_less(seats[0].begun.course)) if is_out_of_memory(error) else error)
-        elif is_out_of_memory(error):
-            leaving = seats[(len(seats) + 1) // 2 :]
-            lane.leave([seat.begun for seat in leaving])
-            self._make_room(place, leaving, error)
+            self._fail(seats[0], error)
         else:
-            lane.leave(lane.runs)
             for seat in seats:
                 self._train_alone(place, seat, f"a step of its lane failed: {self._reason_of(error)}")
 
@@ -238,17 +248,46 @@ class Floor:
             self._fail(seat, error)
         self._places.clear()
         self._turns.clear()
+        self._postponed.clear()
 
-    def _make_room(self, place: Place, seats: Sequence[Seat], error: Exception) -> None:
-        """Give these trials back, and say that fewer fit; one that does not even fit alone has failed."""
-        left = len(place.runs)
-        if not left and len(seats) == 1:
-            self._fail(seats[0], error)
-            return
-        for seat in seats:
-            self._done(seat, Outcome(RELEASED, f"{OUT_OF_MEMORY}: its lane had to shrink to {left}", ran=seat.ran))
-        place.most = max(1, left)
-        self._say_room(place)
+    def _shrink(self, place: Place, leaving: Sequence[Seat], error: Exception) -> None:
+        """Give trials back for whom memory ran out, and say that fewer fit. One alone waits, or has failed."""
+        kept = len(place.runs)
+        if len(leaving) == 1:
+            self._refuse(leaving[0], error, place)
+        elif kept == 0:
+            # Nobody of many could join: half of them may.
+            place.newcomers += leaving[: len(leaving) // 2]
+            leaving, kept = leaving[len(leaving) // 2 :], len(leaving) // 2
+        if len(leaving) > 1:
+            for seat in leaving:
+                self._done(seat, Outcome(RELEASED, f"{OUT_OF_MEMORY}: its lane had to shrink to {kept}", ran=seat.ran))
+        place.room = place.most = max(1, kept)
+        self._channel.send({"type": "room", "members": place.room, "lane": place.name})
+
+    def _refuse(self, seat: Seat, error: Exception, place: Place | None = None) -> None:
+        """End a trial with its error; where it only lacked the memory that others hold, it waits until they have gone."""
+        others = any(each is not seat and each not in self._postponed for each in self._seats.values())
+        if is_out_of_memory(error) and others:
+            self._postponed[seat] = place
+        elif is_out_of_memory(error) and seat.run is not None:
+            self._fail(seat, OutOfMemory(needs_less(seat.run.course)))
+        else:
+            self._fail(seat, error)
+
+    def _mind_postponed(self) -> None:
+        """Let those end that are to stop, and go on with one once nobody else is here."""
+        for seat in list(self._postponed):
+            pause = seat.follower.between()
+            if obey(seat.run, pause) if seat.run is not None else Pause.STOP in pause:
+                del self._postponed[seat]
+                self._end(seat, Ending("stopped"))
+        if self._postponed and len(self._postponed) == len(self._seats):
+            seat, place = self._postponed.popitem()
+            if place is None:
+                self._begin(seat)
+            else:
+                place.newcomers.append(seat)
 
     def _say_room(self, place: Place) -> None:
         wanted = place.news()

@@ -55,6 +55,7 @@ class Lane:
         self._shapes: tuple[torch.Size, ...] = ()
         self._panel = Panel([])
         self._done: list[Tensor] = []
+        self._left: list[tuple[Run, Ending]] = []
         self._clock = Clock() if clock is None else clock
         self._threads = Threads(1) if threads is None else threads
 
@@ -94,11 +95,11 @@ class Lane:
         """Train a stride of every member; return those that ended with it, who have left the lane.
 
         Raise what torch raises where a step cannot be taken, for want of memory among others: every member then stands
-        behind the last step that was.
+        behind the last step that was, and `take_left` returns who ended before.
         """
-        gone = self._heed()
+        self._left += self._heed()
         if not self._runs:
-            return gone
+            return self.take_left()
         stride, ended = self._next_stride(), {}
         if stride is not None:
             try:
@@ -107,7 +108,13 @@ class Lane:
                 ended = self._settle(stride)
         ended |= self._end_epochs([run for run in self._at_end() if run not in ended])
         self._drop(ended)
-        return [*gone, *ended.items()]
+        self._left += ended.items()
+        return self.take_left()
+
+    def take_left(self) -> list[tuple[Run, Ending]]:
+        """Return those that have ended and left the lane, of whom nobody has been told yet."""
+        left, self._left = self._left, []
+        return left
 
     def _next_stride(self) -> Stride | None:
         # Members that were interrupted behind their last batch have only to be measured, before anybody takes a step.
@@ -129,16 +136,16 @@ class Lane:
         torch.set_num_threads(workers)
         move = self._mover(rates)
         due = self._due(stride.steps)
+        began = time.perf_counter()
         for step in range(stride.steps):
-            began = time.perf_counter()
-            losses = self._slopes(numbers[step], weights)
-            self._move(move, step, due[step])
-            self._done.append(losses)
-            took = time.perf_counter() - began
-            self._threads.take(examples, workers, took)
-            # The last batch of an epoch may be smaller, and tells nothing of the others.
-            if settled and stride.size == self._size:
-                self._clock.take(len(self._runs), stride.size, took)
+            self._move(move, self._slopes(numbers[step], weights), step, due[step])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # until here steps have only been asked for
+        took = (time.perf_counter() - began) / stride.steps
+        self._threads.take(examples, workers, took, steps=stride.steps)
+        # The last batch of an epoch may be smaller, and tells nothing of the others.
+        if settled and stride.size == self._size:
+            self._clock.take(len(self._runs), stride.size, took, steps=stride.steps)
 
     def _slopes(self, numbers: Tensor, weights: Tensor) -> Tensor:
         """Return each member's mean loss over its batch (P,), and put the gradients into their place."""
@@ -176,14 +183,14 @@ class Lane:
         return move
 
     @torch.no_grad()
-    def _move(self, move: Callable[[int], None], step: int, due: NDArray[np.bool_]) -> None:
-        """Step all members, and let those look at their step whose turn it is."""
-        if not due.any():
-            move(step)
-            return
+    def _move(self, move: Callable[[int], None], losses: Tensor, step: int, due: NDArray[np.bool_]) -> None:
+        """Step all members, keep their losses, and let those look at their step whose turn it is."""
         # A step may overwrite gradients, and always does parameters.
-        before, grads = self._rows.clone(), self._grads.clone()
+        before, grads = (self._rows.clone(), self._grads.clone()) if due.any() else (self._rows, self._grads)
         move(step)
+        self._done.append(losses)
+        if not due.any():
+            return
         seen = look(*(views(part, self._shapes) for part in (before, grads, self._rows - before)), members=1)
         self._panel.look(seen.double().cpu().numpy(), due)
 
@@ -254,6 +261,8 @@ class Lane:
                 self._take_out(run)
                 if obey(run, pause):
                     ended[run] = Ending("stopped")
+                else:
+                    _hand_over(run)
         self._drop(ended)
         return list(ended.items())
 
@@ -288,7 +297,7 @@ class Lane:
         self._panel = Panel([run.state for run in everyone])
         for run in everyone:
             if run not in here:
-                run.state.params, run.state.rule = [], None  # they are in the stacks now
+                _hand_over(run)
 
     def _stacked(self, runs: Sequence[Run]) -> Tensor:
         """Return the rows of these runs, old and new, in this order."""
@@ -303,6 +312,11 @@ class Lane:
         rows = parts[0] if len(parts) == 1 else torch.cat(parts)
         chosen = torch.tensor([place[run] for run in runs], device=rows.device)
         return rows.index_select(0, chosen)
+
+
+def _hand_over(run: Run) -> None:
+    """Forget what a member has of its own: it is in the stacks."""
+    run.state.params, run.state.rule = [], None
 
 
 def _kind(run: Run) -> tuple[str, tuple[str, ...]]:

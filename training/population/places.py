@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
@@ -95,8 +96,9 @@ def key_of(start: Start, given: Prepared) -> str:
     """Return what trials must have in common to be trained in one place."""
     data = given.data
     network = json.dumps(start.objective.get("network"), sort_keys=True)
-    parts = (network, given.network.version, data.name, start.data, len(data.train), len(data.val), tuple(data.shape))
-    return repr((*parts, given.device, given.precision))
+    sizes = (len(data.train), len(data.val), tuple(data.shape), data.outputs, data.vocabulary)
+    parts = (network, given.network.version, data.name, data.version, start.data, sizes, given.device, given.precision)
+    return repr(parts)
 
 
 def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
@@ -104,11 +106,13 @@ def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
     moved = replace(given, data=given.data.to(given.device))
     precision = "" if given.precision == DEFAULT_PRECISION else f", {given.precision}"
     name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}{precision}"
-    return Place(name, moved, why_alone(given.network, moved.data), Threads(threads))
+    return Place(name, moved, why_alone(given.network, moved.data, precision=given.precision), Threads(threads))
 
 
 def _shown(network: object) -> str:
     """Return a network's spec for people, such as "mlp hidden=[64]"."""
     fields = dict(network) if isinstance(network, Mapping) else {}
+    if "file" in fields:  # where it lies is its operator's affair
+        fields = {"kind": f"{Path(fields['file']).name}:{fields.get('function')}", **dict(fields.get("options") or {})}
     options = " ".join(f"{name}={value}" for name, value in fields.items() if name not in {"kind", "initialisation"})
     return f"{fields.get('kind')} {options}".replace(", ", ",").strip()[:_NAME_CHARACTERS]

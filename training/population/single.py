@@ -24,6 +24,10 @@ class Single:
         if self._run in runs:
             self._run = None
 
+    def take_left(self) -> list[tuple[Run, Ending]]:
+        """Return nobody: who ends is returned at once."""
+        return []
+
     def advance(self) -> list[tuple[Run, Ending]]:
         """Train for a stride; return the run if it ended. Raise what its steps raise.
 

@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 
-# Each number of threads is tried for so many steps before one is chosen.
+# Each number of threads is tried for so many steps before one is chosen: the largest first, and fewer only where a step
+# is shorter than this, for a long one wants all there are.
 TRIED_STEPS = 12
+LONG_SECONDS = 0.5
 
 
 class Threads:
@@ -11,29 +13,34 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         """Use `most` threads at most, at least 1."""
-        self._choices = [*_doubled(most)]
+        self._choices = sorted(_doubled(most), reverse=True)
         self._shortest: dict[int, dict[int, float]] = defaultdict(dict)
         self._steps: Counter[tuple[int, int]] = Counter()
 
     def wanted(self, examples: int) -> int:
         """Return with how many threads to take the next step, of so many examples in all."""
-        kind = examples.bit_length()
-        untried = [count for count in self._choices if self._steps[kind, count] < TRIED_STEPS]
-        if untried and len(self._choices) > 1:
+        untried = self._untried(examples)
+        if untried:
             return untried[0]
-        seen = self._shortest[kind]
-        return min(self._choices, key=lambda count: seen.get(count, 0.0))
+        seen = self._shortest[examples.bit_length()]
+        return min(seen, key=seen.__getitem__) if seen else self._choices[0]
 
     def settled(self, examples: int) -> bool:
         """Say whether all were tried for such a step."""
-        kind = examples.bit_length()
-        return len(self._choices) == 1 or all(self._steps[kind, count] >= TRIED_STEPS for count in self._choices)
+        return not self._untried(examples)
 
-    def take(self, examples: int, count: int, seconds: float) -> None:
-        """Take how long a step of so many examples took with so many threads."""
+    def take(self, examples: int, count: int, seconds: float, *, steps: int = 1) -> None:
+        """Take how long a step of so many examples took with so many threads, or each of several."""
         kind = examples.bit_length()
-        self._steps[kind, count] += 1
+        self._steps[kind, count] += steps
         self._shortest[kind][count] = min(seconds, self._shortest[kind].get(count, seconds))
+
+    def _untried(self, examples: int) -> list[int]:
+        kind = examples.bit_length()
+        most = self._choices[0]
+        if len(self._choices) == 1 or self._shortest[kind].get(most, 0.0) > LONG_SECONDS:
+            return []
+        return [count for count in self._choices if self._steps[kind, count] < TRIED_STEPS]
 
 
 def _doubled(most: int) -> list[int]:
