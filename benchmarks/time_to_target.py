@@ -1,7 +1,6 @@
 """How long until a study has found a configuration near the best known one: `python -m benchmarks.time_to_target --json`.
 
-The target is an accuracy within half a percent of the best known, harder than the one percent that is promised
-(`benchmarks.target_trials` says why). An MLP on digits; optimizer, rate, warm-up, momentum and batch size are searched,
+The target is an accuracy within one percent of the best known. An MLP on digits; optimizer, rate, warm-up, momentum and batch size are searched,
 with successive halving. Ours is a POST to a running service until its /best, looked at every 50 ms, reaches the target;
 the peer is Optuna over a SQLite file with one process per core that trains in plain PyTorch, until its storage holds such
 a trial. Both are started and warm before the clock starts, and take turns, seed by seed. `--best` looks for the best

@@ -20,7 +20,6 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 DEFAULT_ACTIVATION = "relu"
 MATRIX_AXES = 2
-# What the rectifier and its smooth relatives do to the variance; tanh is the identity at zero.
 # What the slope by the outputs is by the inputs, told by the outputs: as autograd computes it.
 _SLOPES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {
@@ -28,6 +27,7 @@ _SLOPES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
         "tanh": torch.ops.aten.tanh_backward,
     }
 )
+# What the rectifier and its smooth relatives do to the variance; tanh is the identity at zero.
 GAINS: Mapping[str, float] = MappingProxyType({"relu": RECTIFIED, "tanh": 1.0, "gelu": RECTIFIED, "silu": RECTIFIED})
 
 
