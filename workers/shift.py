@@ -93,6 +93,11 @@ class Shift:
             self._desk.held.drop([run.claim for run in self._roster.everyone])
 
     @property
+    def yielded(self) -> bool:
+        """Whether the trainer was left to another study that waits."""
+        return self._yield_at is not None
+
+    @property
     def _room(self) -> int:
         return self._desk.rooms.of(self._study) if self._manner.lane else 1
 

@@ -10,7 +10,7 @@ import pytest
 from models.session import Unavailable
 from search.dispatch import Claim
 from search.service import cancel_study, change_study
-from tests.support.ledger import Ledger, definition, opened
+from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until
 from workers.checkpoints import Shelf
@@ -141,6 +141,21 @@ def test_another_study_gets_its_turn(ledger: Ledger, monkeypatch: pytest.MonkeyP
     first = [row for row in ledger.rows("attempt") if row.attempt == 1 and row.reason == "yielded"]
     assert {row.state for row in first} == {"released"}
     assert len(first) == 3
+
+
+def test_who_waited_is_next_though_it_has_had_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    stage = Stage(ledger, monkeypatch, slice_seconds=0.2)
+    old = ledger.create(definition(trials=6))
+    other = ledger.worker("other")
+    other.finish([done(claim) for claim in other.claim(queue="cpu", capacity=5)])
+    new = ledger.create(definition(trials=2))
+    player = stage.plays(lambda start: trains_on(start) if start["trial"].startswith(new) else completes(start), room=2)
+    turn = stage.in_background()
+    until(lambda: len(player.of("start")) >= 3)
+    assert [start["trial"] for start in player.of("start")][:3] == [f"{new}-0", f"{new}-1", f"{old}-5"]
+    stage.supervisor.ask_to_stop()
+    turn.join(SECONDS)
 
 
 def test_nobody_yields_while_nobody_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +293,7 @@ def test_checkpoints_of_many_are_kept(ledger: Ledger, monkeypatch: pytest.Monkey
 
 def _saved(start: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(start["checkpoints"]["folder"]) / "1-1-1.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
     said = {"step": 1, "path": str(path), "sha256": "0" * 64, "bytes": 1}
     return {"type": "checkpoint", "trial": start["trial"], **said}
