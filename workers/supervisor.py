@@ -123,8 +123,12 @@ class Supervisor:
                 if not claimed:
                     break
                 self._held.take(claimed)
-                self._nudge(self.habits.queue)
-                last = self._shift(claimed[0])
+                try:
+                    self._nudge(self.habits.queue)
+                    last = self._shift(claimed[0])
+                finally:
+                    # Beaten on by nobody's wish, a lease would outlast whatever went wrong here.
+                    self._held.drop(claimed)
                 done += last.ran
         return done
 
