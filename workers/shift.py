@@ -332,23 +332,22 @@ class Shift:
             self._end_trainer(lambda _: Loss(None, BROKEN))
 
     def _see_timeouts(self) -> None:
-        """End the trainer under who takes too long; who shares it goes back uncharged.
+        """Stop who takes too long: one that has the trainer for itself with it, one of many alone, if it obeys.
 
         A trainer that has been silent as a whole is stuck, and nobody knows by whom: all that share it are lost alike, and
         run again in halves until it is plain.
         """
-        late = {run.claim.token: why for run in self._roster.running.values() if (why := run.late(self._heard))}
+        late = [(run, why) for run in self._roster.running.values() if (why := run.late(self._heard))]
         if not late:
             return
-        shared, why = len(self._roster.running), next(iter(late.values()))
-        if shared > 1 and self._stuck():
-            self._end_trainer(lambda _: Loss(Failure.LANE, why, shared))
-            return
-        self._end_trainer(
-            lambda run: (
-                Loss(Failure.TIMEOUT, late[run.claim.token]) if run.claim.token in late else Loss(None, BROKEN, shared)
-            )
-        )
+        shared, said = len(self._roster.running), late[0][1]
+        if shared == 1:
+            self._end_trainer(lambda _: Loss(Failure.TIMEOUT, said))
+        elif self._stuck():
+            self._end_trainer(lambda _: Loss(Failure.LANE, said, shared))
+        else:
+            for run, why in late:
+                self._tell(run.run_out(why, self._watch()))
 
     def _stuck(self) -> bool:
         """Say whether the trainer has said nothing of anyone for as long as one trial may be silent, or for half of it."""
