@@ -30,6 +30,8 @@ YIELD_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _ASK_SECONDS = 3.0
 _PAUSE_SECONDS = 0.2
+# One that only reads nothing any more may talk on for ever.
+_LAST_WORDS_SECONDS = 1.0
 # While more trials are being claimed, their coming is looked for so often.
 _CLAIM_SECONDS = 0.01
 
@@ -386,11 +388,23 @@ class Shift:
 
     def _bury(self, epitaph: str) -> None:
         """The trainer died: a strike for a trial that had it for itself; several run again in halves until it is plain."""
+        self._hear_last_words()
         for run in self._roster.running.values():
             if run.stopping is None:
                 # At shutdown the signal may reach the trainer before we have asked it.
                 run.stopping = self._desk.held.why_stop(run.claim)
         self._end_trainer(self._blame(epitaph, alone=Failure.POISON))
+
+    def _hear_last_words(self) -> None:
+        """Hear what waits in the socket of a trainer that died: whoever was over by then is not lost with it."""
+        until = time.monotonic() + _LAST_WORDS_SECONDS
+        try:
+            while time.monotonic() < until and (said := self._trainer.receive(timeout=0)):
+                self._hear(said)
+        except TrainerDied:
+            pass
+        except Exception:
+            log.exception("the last words of a trainer cannot be read")
 
     def _break_off(self, error: str) -> None:
         """Something of ours failed: what was heard and not written yet is not to be trusted, all run again."""
@@ -402,12 +416,13 @@ class Shift:
     def _blame(self, said: str, *, alone: Failure) -> Callable[[Run], Loss]:
         """Return what each trial on the trainer is to bear: nothing, if the trainer never got it and others had it."""
         shared = sum(run.started for run in self._roster.running.values())
+        heard = any(run.outcome is not None for run in self._roster.over)
         blamed = alone if shared == 1 else Failure.LANE
 
         def loss(run: Run) -> Loss:
             if run.started:
                 return Loss(blamed, said, shared)
-            return Loss(None, "released") if shared else Loss(Failure.INFRASTRUCTURE, said)
+            return Loss(None, "released") if shared or heard else Loss(Failure.INFRASTRUCTURE, said)
 
         return loss
 

@@ -11,6 +11,7 @@ from search.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, Troupe, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until
+from workers.trainer import TrainerDied
 
 
 @pytest.fixture
@@ -46,6 +47,33 @@ def test_a_trainer_that_dies_under_many_is_a_strike_for_none_and_they_run_in_hal
     assert (failed.reason or "").startswith("poison")
     poisoned = [row.number for row in stage.ledger.rows("attempt") if (row.reason or "").startswith("poison")]
     assert set(poisoned) == {3}
+
+
+@pytest.mark.parametrize(
+    ("first_words", "ends"),
+    [
+        ([], [("ended", None), ("ended", None), ("lost", "poison"), ("released", "released")]),
+        # What cannot be read says nothing of anyone.
+        ([{"type": "measurement", "trial": "1"}], [("lost", "lane")] * 3 + [("released", "released")]),
+    ],
+)
+def test_what_a_dead_trainer_had_said_counts(
+    stage: Stage, first_words: list[Message], ends: list[tuple[str, str | None]]
+) -> None:
+    """Two of its three trials are over by the time that it cannot be given a fourth."""
+
+    def act(start: Message) -> list[Message]:
+        if len(stage.started) > 1:
+            return completes(start)
+        if number_of(start) == 3:
+            player.say(*first_words, *(over(trial) for trial in sorted(player.on)[:2]))
+            raise TrainerDied("the trainer was killed by signal SIGKILL")
+        return trains_on(start)
+
+    player = stage.plays(act, room=4)
+    stage.ledger.create(definition(trials=4))
+    stage.supervisor.turn()
+    assert [(row.state, row.reason) for row in stage.ledger.rows("attempt") if row.attempt == 1] == ends
 
 
 def test_a_trainer_that_dies_under_one_of_a_lane_is_its_strike(stage: Stage) -> None:
