@@ -38,14 +38,14 @@ _CLAIM_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the shifts of a worker share. `claim_more` says of which study; `end_trainer` ends it with all it started."""
+    """What the shifts of a worker share. `claim_more` is told the first trial of one; `end_trainer` ends it with all it started."""
 
     dispatcher: Dispatcher
     habits: Habits
     held: Holdings
     rooms: Rooms
     objectives: Sequence[str]
-    claim_more: Callable[[int], ClaimMore]
+    claim_more: Callable[[Claim], ClaimMore]
     end_trainer: Callable[[], None]
 
 
@@ -64,7 +64,7 @@ class Shift:
         self._manner = manner_of(first.definition)
         self._watch = Watch()
         self._outbox = Outbox(desk.dispatcher, desk.habits.terms.shelf)
-        self._refill = Refill(desk.claim_more(first.study_id))
+        self._refill = Refill(desk.claim_more(first))
         self._roster = Roster()
         self._roster.add(Run(first, desk.habits.terms))
         self._unkept: list[Run] = []

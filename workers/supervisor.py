@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from models.session import Database, Unavailable
 from models.states import TrialState
-from models.workers import greet, part
+from models.workers import Peers, greet, part
 from search.clock import Clock, utc_now
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
@@ -72,9 +72,9 @@ class Supervisor:
             claim_more=self._claim_more,
             end_trainer=self._keeper.end,
         )
-        # What the worker's row says, and how many serve this queue as of the last heartbeat.
+        # What the worker's row says, and who serves this queue as of the last heartbeat.
         self._capacity = 1
-        self._workers = 1
+        self._peers = Peers()
         self._threads = [
             threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True),
             threading.Thread(target=self._poll_forever, name="poll", daemon=True),
@@ -148,16 +148,17 @@ class Supervisor:
                 self._keeper.end()
         return _Served(shift.ran, shift.sound, first.study_id if shift.yielded else None)
 
-    def _claim_more(self, study: int) -> ClaimMore:
-        """Return how more trials of a study are claimed; what it returns is held."""
+    def _claim_more(self, first: Claim) -> ClaimMore:
+        """Return how more trials of this one's study are claimed; what it returns is held."""
+        registered = first.definition.objective.registered
 
         def claim(free: int, held: int) -> list[Claim]:
             claimed = self.dispatcher.claim(
                 queue=self.habits.queue,
                 capacity=free,
                 objectives=self._objectives,
-                study=study,
-                workers=self._workers,
+                study=first.study_id,
+                workers=self._peers.able(registered),
                 held=held,
             )
             self._held.take(claimed)
@@ -226,6 +227,6 @@ class Supervisor:
             "seen_at": self._clock(),
         }
         pace = self.habits.heartbeat_seconds
-        self._workers = self._database.write(
+        self._peers = self._database.write(
             lambda connection: greet(connection, row, heartbeat_seconds=pace), durable=False
         )

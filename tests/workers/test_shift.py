@@ -14,6 +14,7 @@ from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until
 from workers.checkpoints import Shelf
+from workers.networks import NetworkFile
 from workers.running import Terms
 
 
@@ -108,6 +109,22 @@ def test_a_senseless_room_is_room_for_one(stage: Stage, members: object) -> None
     stage.ledger.create(definition(trials=3))
     assert stage.supervisor.turn() == 3
     assert player.most == 1
+
+
+def test_those_that_cannot_run_a_study_have_no_share_of_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Four workers serve the queue, of which one has registered the study's network."""
+    mine = Stage(ledger, monkeypatch, terms=Terms({"network:mine": NetworkFile("mine", tmp_path / "mine.py")}))
+    for supervisor in [*(Stage(ledger, monkeypatch).supervisor for _ in range(3)), mine.supervisor]:
+        supervisor._beat()
+    player = mine.plays(trains_on, room=8)
+    raw = definition(trials=8)
+    ledger.create({**raw, "objective": {**raw["objective"], "network": {"kind": "registered", "name": "mine"}}})
+    turn = mine.in_background()
+    until(lambda: len(player.on) == 8)
+    mine.supervisor.ask_to_stop()
+    turn.join(SECONDS)
 
 
 def test_a_study_that_asks_for_it_is_run_one_by_one(stage: Stage) -> None:
