@@ -1,10 +1,11 @@
 """Workers that said they are there, and the leases a reaper watches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from models.tables import Lease, Study, Worker
@@ -13,8 +14,19 @@ from models.tables import Lease, Study, Worker
 SEEN_HEARTBEATS = 3
 
 
-def greet(connection: Connection, row: Mapping[str, Any], *, heartbeat_seconds: float = 10.0) -> int:
-    """Store or renew a worker's row; return how many workers serve its queue, itself included.
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The workers of one queue, each by the names of the objectives that it has registered."""
+
+    registered: Sequence[Collection[str]] = ()
+
+    def able(self, objective: str | None) -> int:
+        """Count those that can run a registered objective; all of them where none is needed (None)."""
+        return sum(objective is None or objective in names for names in self.registered)
+
+
+def greet(connection: Connection, row: Mapping[str, Any], *, heartbeat_seconds: float = 10.0) -> Peers:
+    """Store or renew a worker's row; return the workers that serve its queue, itself included.
 
     Those count that were seen within SEEN_HEARTBEATS heartbeats and have not said goodbye.
     """
@@ -26,7 +38,7 @@ def greet(connection: Connection, row: Mapping[str, Any], *, heartbeat_seconds: 
     )
     since = row["seen_at"] - timedelta(seconds=SEEN_HEARTBEATS * heartbeat_seconds)
     here = (Worker.queue == row["queue"], Worker.seen_at >= since, Worker.stopped_at.is_(None))
-    return connection.execute(select(func.count()).select_from(Worker).where(*here)).scalar_one()
+    return Peers(list(connection.scalars(select(Worker.objectives).where(*here))))
 
 
 def part(connection: Connection, worker: str, now: datetime) -> None:

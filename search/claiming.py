@@ -77,7 +77,7 @@ class Wish:
     """What a worker would take: trials of its queue, or of one `study` of it alone, of which it holds `held` already.
 
     `objectives` are the registered ones that it can run, `capacity` is how many trials more it has room for, and
-    `workers` how many serve the queue, itself included.
+    `workers` how many could run them, itself included. A study that it has just left to others, `after`, comes last.
     """
 
     worker: str
@@ -87,6 +87,7 @@ class Wish:
     study: int | None = None
     workers: int = 1
     held: int = 0
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +177,13 @@ class Claimer:
 
     def _take_any(self, wish: Wish) -> list[Claimed]:
         """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
-        passed: set[int] = set()
+        passed = set() if wish.after is None else {wish.after}
         while True:
             study_id, claimed = self.database.write(partial(self._take, wish=wish, passed=frozenset(passed)))
-            if claimed or study_id is None:
+            if claimed:
                 return claimed
+            if study_id is None:
+                return [] if wish.after is None else self._take_of(wish.after, wish)
             passed.add(study_id)
 
     def _take(self, connection: Connection, wish: Wish, passed: frozenset[int]) -> tuple[int | None, list[Claimed]]:

@@ -30,6 +30,7 @@ STALE = "stale"
 SHUTDOWN = "shutdown"
 YIELDED = "yielded"
 BROKEN = "lane"
+TIMED_OUT = "timeout"
 # Who is told so runs again, uncharged, and this is what its attempt is said to have ended as.
 _GIVEN_BACK = {SHUTDOWN: "released", YIELDED: YIELDED, BROKEN: BROKEN}
 
@@ -76,6 +77,7 @@ class Run:
     values: Mapping[str, float] | None = None
     unkept: Kept | None = None
     stopping: str | None = None
+    overdue: str | None = None
     pruned: bool = False
     deadline: float | None = None
     outcome: Outcome | None = None
@@ -114,6 +116,11 @@ class Run:
         """Have it stop; return what the trainer is to be told. Only who runs again needs a checkpoint."""
         self._stop(reason, now)
         return {"type": "stop", "trial": self.claim.id, "reason": reason, "checkpoint": reason in _GIVEN_BACK}
+
+    def run_out(self, why: str, now: float) -> Message:
+        """Have it stop because its time is up; return what the trainer is to be told."""
+        self.overdue = why
+        return self.ask_to_stop(TIMED_OUT, now)
 
     def late(self, now: float) -> str | None:
         """Say which timeout has passed by then; None for neither, and for who is to stop anyway."""
@@ -189,7 +196,9 @@ class Run:
         return Result(self.claim, TrialState.QUEUED, failure=loss.failure, error=loss.said, ran=ran)
 
     def _stopped(self, ran: Ran | None) -> Result | None:
-        """Say what a trial becomes that obeyed a stop: pruned, back to the queue, else cancelled."""
+        """Say what a trial becomes that obeyed a stop: failed, pruned, back to the queue, else cancelled."""
+        if self.overdue is not None:
+            return self._failed(Failure.TIMEOUT, self.overdue, self.overdue, ran)
         if self.pruned:
             return Result(self.claim, TrialState.PRUNED, values=self.values, reason=self.stopping, ran=ran)
         if self.stopping in _GIVEN_BACK:

@@ -30,20 +30,22 @@ YIELD_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _ASK_SECONDS = 3.0
 _PAUSE_SECONDS = 0.2
+# One that only reads nothing any more may talk on for ever.
+_LAST_WORDS_SECONDS = 1.0
 # While more trials are being claimed, their coming is looked for so often.
 _CLAIM_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the shifts of a worker share. `claim_more` says of which study; `end_trainer` ends it with all it started."""
+    """What the shifts of a worker share. `claim_more` is told the first trial of one; `end_trainer` ends it with all it started."""
 
     dispatcher: Dispatcher
     habits: Habits
     held: Holdings
     rooms: Rooms
     objectives: Sequence[str]
-    claim_more: Callable[[int], ClaimMore]
+    claim_more: Callable[[Claim], ClaimMore]
     end_trainer: Callable[[], None]
 
 
@@ -62,7 +64,7 @@ class Shift:
         self._manner = manner_of(first.definition)
         self._watch = Watch()
         self._outbox = Outbox(desk.dispatcher, desk.habits.terms.shelf)
-        self._refill = Refill(desk.claim_more(first.study_id))
+        self._refill = Refill(desk.claim_more(first))
         self._roster = Roster()
         self._roster.add(Run(first, desk.habits.terms))
         self._unkept: list[Run] = []
@@ -91,6 +93,11 @@ class Shift:
             self._settle()
         finally:
             self._desk.held.drop([run.claim for run in self._roster.everyone])
+
+    @property
+    def yielded(self) -> bool:
+        """Whether the trainer was left to another study that waits."""
+        return self._yield_at is not None
 
     @property
     def _room(self) -> int:
@@ -327,23 +334,22 @@ class Shift:
             self._end_trainer(lambda _: Loss(None, BROKEN))
 
     def _see_timeouts(self) -> None:
-        """End the trainer under who takes too long; who shares it goes back uncharged.
+        """Stop who takes too long: one that has the trainer for itself with it, one of many alone, if it obeys.
 
         A trainer that has been silent as a whole is stuck, and nobody knows by whom: all that share it are lost alike, and
         run again in halves until it is plain.
         """
-        late = {run.claim.token: why for run in self._roster.running.values() if (why := run.late(self._heard))}
+        late = [(run, why) for run in self._roster.running.values() if (why := run.late(self._heard))]
         if not late:
             return
-        shared, why = len(self._roster.running), next(iter(late.values()))
-        if shared > 1 and self._stuck():
-            self._end_trainer(lambda _: Loss(Failure.LANE, why, shared))
-            return
-        self._end_trainer(
-            lambda run: (
-                Loss(Failure.TIMEOUT, late[run.claim.token]) if run.claim.token in late else Loss(None, BROKEN, shared)
-            )
-        )
+        shared, said = len(self._roster.running), late[0][1]
+        if shared == 1:
+            self._end_trainer(lambda _: Loss(Failure.TIMEOUT, said))
+        elif self._stuck():
+            self._end_trainer(lambda _: Loss(Failure.LANE, said, shared))
+        else:
+            for run, why in late:
+                self._tell(run.run_out(why, self._watch()))
 
     def _stuck(self) -> bool:
         """Say whether the trainer has said nothing of anyone for as long as one trial may be silent, or for half of it."""
@@ -382,11 +388,23 @@ class Shift:
 
     def _bury(self, epitaph: str) -> None:
         """The trainer died: a strike for a trial that had it for itself; several run again in halves until it is plain."""
+        self._hear_last_words()
         for run in self._roster.running.values():
             if run.stopping is None:
                 # At shutdown the signal may reach the trainer before we have asked it.
                 run.stopping = self._desk.held.why_stop(run.claim)
         self._end_trainer(self._blame(epitaph, alone=Failure.POISON))
+
+    def _hear_last_words(self) -> None:
+        """Hear what waits in the socket of a trainer that died: whoever was over by then is not lost with it."""
+        until = time.monotonic() + _LAST_WORDS_SECONDS
+        try:
+            while time.monotonic() < until and (said := self._trainer.receive(timeout=0)):
+                self._hear(said)
+        except TrainerDied:
+            pass
+        except Exception:
+            log.exception("the last words of a trainer cannot be read")
 
     def _break_off(self, error: str) -> None:
         """Something of ours failed: what was heard and not written yet is not to be trusted, all run again."""
@@ -398,12 +416,13 @@ class Shift:
     def _blame(self, said: str, *, alone: Failure) -> Callable[[Run], Loss]:
         """Return what each trial on the trainer is to bear: nothing, if the trainer never got it and others had it."""
         shared = sum(run.started for run in self._roster.running.values())
+        heard = any(run.outcome is not None for run in self._roster.over)
         blamed = alone if shared == 1 else Failure.LANE
 
         def loss(run: Run) -> Loss:
             if run.started:
                 return Loss(blamed, said, shared)
-            return Loss(None, "released") if shared else Loss(Failure.INFRASTRUCTURE, said)
+            return Loss(None, "released") if shared or heard else Loss(Failure.INFRASTRUCTURE, said)
 
         return loss
 

@@ -12,10 +12,11 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from models.session import Database, Unavailable
 from models.states import TrialState
-from models.workers import greet, part
+from models.workers import Peers, greet, part
 from search.clock import Clock, utc_now
 from search.dispatch import Claim, Dispatcher, Result
 from search.failures import Failure
@@ -30,6 +31,15 @@ log = logging.getLogger("tuneup.supervisor")
 
 _PAUSE_SECONDS = 1.0
 _TIDY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What a shift came to: how many trials it ran, whether this host is sound, which study it left to others."""
+
+    ran: int
+    sound: bool
+    left: int | None = None
 
 
 class Supervisor:
@@ -62,9 +72,9 @@ class Supervisor:
             claim_more=self._claim_more,
             end_trainer=self._keeper.end,
         )
-        # What the worker's row says, and how many serve this queue as of the last heartbeat.
+        # What the worker's row says, and who serves this queue as of the last heartbeat.
         self._capacity = 1
-        self._workers = 1
+        self._peers = Peers()
         self._threads = [
             threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True),
             threading.Thread(target=self._poll_forever, name="poll", daemon=True),
@@ -102,23 +112,32 @@ class Supervisor:
         """
         done = 0
         with self._turn:
-            sound = True
-            while sound and self._keeper.ready() is not None:
-                claimed = self.dispatcher.claim(queue=self.habits.queue, capacity=1, objectives=self._objectives)
+            last: _Served | None = None
+            while (last is None or last.sound) and self._keeper.ready() is not None:
+                claimed = self.dispatcher.claim(
+                    queue=self.habits.queue,
+                    capacity=1,
+                    objectives=self._objectives,
+                    after=None if last is None else last.left,
+                )
                 if not claimed:
                     break
                 self._held.take(claimed)
-                self._nudge(self.habits.queue)
-                ran, sound = self._shift(claimed[0])
-                done += ran
+                try:
+                    self._nudge(self.habits.queue)
+                    last = self._shift(claimed[0])
+                finally:
+                    # Beaten on by nobody's wish, a lease would outlast whatever went wrong here.
+                    self._held.drop(claimed)
+                done += last.ran
         return done
 
-    def _shift(self, first: Claim) -> tuple[int, bool]:
-        """Run a trial, and others of its study with it; return how many, and whether this host is sound."""
+    def _shift(self, first: Claim) -> _Served:
+        """Run a trial, and others of its study with it."""
         # What is ready may be of another kind than this objective needs.
         trainer = self._keeper.ready(kind_of(first.definition.objective))
         if trainer is None:
-            return 1, self._without_trainer(first)
+            return _Served(ran=1, sound=self._without_trainer(first))
         shift = Shift(first, trainer, self._desk)
         try:
             shift.work()
@@ -127,18 +146,19 @@ class Supervisor:
             if shift.spoilt:
                 # Out of memory or a CUDA error may have spoilt the process.
                 self._keeper.end()
-        return shift.ran, shift.sound
+        return _Served(shift.ran, shift.sound, first.study_id if shift.yielded else None)
 
-    def _claim_more(self, study: int) -> ClaimMore:
-        """Return how more trials of a study are claimed; what it returns is held."""
+    def _claim_more(self, first: Claim) -> ClaimMore:
+        """Return how more trials of this one's study are claimed; what it returns is held."""
+        registered = first.definition.objective.registered
 
         def claim(free: int, held: int) -> list[Claim]:
             claimed = self.dispatcher.claim(
                 queue=self.habits.queue,
                 capacity=free,
                 objectives=self._objectives,
-                study=study,
-                workers=self._workers,
+                study=first.study_id,
+                workers=self._peers.able(registered),
                 held=held,
             )
             self._held.take(claimed)
@@ -207,6 +227,6 @@ class Supervisor:
             "seen_at": self._clock(),
         }
         pace = self.habits.heartbeat_seconds
-        self._workers = self._database.write(
+        self._peers = self._database.write(
             lambda connection: greet(connection, row, heartbeat_seconds=pace), durable=False
         )

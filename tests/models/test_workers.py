@@ -9,7 +9,8 @@ from tests.support.ledger import Ledger
 HEARTBEAT = 10.0
 
 
-def _greet(ledger: Ledger, name: str, **more: Any) -> int:
+def _greet(ledger: Ledger, name: str, *, objective: str | None = None, **more: Any) -> int:
+    """Return how many serve the worker's queue, or how many of them could run this."""
     row = {
         "id": name,
         "host": "here",
@@ -22,7 +23,8 @@ def _greet(ledger: Ledger, name: str, **more: Any) -> int:
         "seen_at": ledger.clock(),
         **more,
     }
-    return ledger.database.write(lambda connection: greet(connection, row, heartbeat_seconds=HEARTBEAT))
+    peers = ledger.database.write(lambda connection: greet(connection, row, heartbeat_seconds=HEARTBEAT))
+    return peers.able(objective)
 
 
 def test_workers_of_a_queue_are_counted(ledger: Ledger) -> None:
@@ -30,6 +32,14 @@ def test_workers_of_a_queue_are_counted(ledger: Ledger) -> None:
     assert _greet(ledger, "b") == 2
     assert _greet(ledger, "c", queue="gpu") == 1
     assert _greet(ledger, "a") == 2
+
+
+def test_those_are_counted_that_have_registered_what_is_needed(ledger: Ledger) -> None:
+    _greet(ledger, "a", objectives=["mine", "ours"])
+    _greet(ledger, "b", objectives=["ours"])
+    _greet(ledger, "c", queue="gpu", objectives=["mine"])
+    counts = {name: _greet(ledger, "d", objective=name) for name in ("mine", "ours", "theirs", None)}
+    assert counts == {"mine": 1, "ours": 2, "theirs": 0, None: 3}
 
 
 def test_who_has_missed_three_heartbeats_counts_no_more(ledger: Ledger) -> None:

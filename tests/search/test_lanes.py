@@ -106,6 +106,17 @@ def test_others_wait_while_another_study_has_work(ledger: Ledger) -> None:
     assert not worker.others_wait(queue="cpu", study=_key(first))
 
 
+def test_who_has_left_a_study_to_others_comes_back_to_it_last(ledger: Ledger) -> None:
+    """The one that waited has had more trials, and would come second otherwise."""
+    waited, left = (ledger.create(definition(trials=6, labels={"copy": copy})) for copy in "ab")
+    worker = ledger.worker()
+    worker.finish([done(claim) for claim in worker.claim(queue="cpu", capacity=5, study=_key(waited))])
+    worker.release(worker.claim(queue="cpu", capacity=2, study=_key(left)), reason="yielded")
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{waited}-5"]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{left}-0"]
+    assert worker.claim(queue="gpu", capacity=1, after=_key(left)) == []
+
+
 def test_only_those_wait_that_this_worker_can_run(ledger: Ledger) -> None:
     own = ledger.create(definition(trials=2))
     row = {"id": "w", "host": "h", "pid": 1, "queue": "cpu", "device": None, "capacity": 1, "objectives": ["mine"]}

@@ -1,6 +1,6 @@
 """Trials that share a trainer which dies, is stuck or is ended: who bears what."""
 
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,8 +9,9 @@ from models.states import TrialState
 from search.dispatch import Ran, Result
 from search.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened
-from tests.support.players import Message, completes, measured, over, room, trains_on
+from tests.support.players import Message, Troupe, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until
+from workers.trainer import TrainerDied
 
 
 @pytest.fixture
@@ -48,6 +49,33 @@ def test_a_trainer_that_dies_under_many_is_a_strike_for_none_and_they_run_in_hal
     assert set(poisoned) == {3}
 
 
+@pytest.mark.parametrize(
+    ("first_words", "ends"),
+    [
+        ([], [("ended", None), ("ended", None), ("lost", "poison"), ("released", "released")]),
+        # What cannot be read says nothing of anyone.
+        ([{"type": "measurement", "trial": "1"}], [("lost", "lane")] * 3 + [("released", "released")]),
+    ],
+)
+def test_what_a_dead_trainer_had_said_counts(
+    stage: Stage, first_words: list[Message], ends: list[tuple[str, str | None]]
+) -> None:
+    """Two of its three trials are over by the time that it cannot be given a fourth."""
+
+    def act(start: Message) -> list[Message]:
+        if len(stage.started) > 1:
+            return completes(start)
+        if number_of(start) == 3:
+            player.say(*first_words, *(over(trial) for trial in sorted(player.on)[:2]))
+            raise TrainerDied("the trainer was killed by signal SIGKILL")
+        return trains_on(start)
+
+    player = stage.plays(act, room=4)
+    stage.ledger.create(definition(trials=4))
+    stage.supervisor.turn()
+    assert [(row.state, row.reason) for row in stage.ledger.rows("attempt") if row.attempt == 1] == ends
+
+
 def test_a_trainer_that_dies_under_one_of_a_lane_is_its_strike(stage: Stage) -> None:
     player = stage.plays(trains_on, room=4)
     player.epitaph = "the trainer was killed by signal SIGKILL"
@@ -78,21 +106,44 @@ def test_companions_hold_everyone_to_their_limit(stage: Stage) -> None:
     assert 0 < max(seen) <= 2
 
 
-def test_a_trial_that_is_late_is_charged_and_its_companions_are_not(stage: Stage) -> None:
-    """As long as the others are heard it alone is stuck."""
-    player = stage.plays(trains_on, room=3)
+def _one_of_three_is_late(stage: Stage, *, deaf: bool) -> tuple[Troupe, threading.Thread]:
+    """The first one is heard of no more, the others are; return once it was asked to stop."""
+    player = stage.plays(trains_on, room=3, deaf=deaf)
     stage.ledger.create(definition(trials=3, timeouts={"progress": 1.0}))
     turn = stage.in_background()
     until(lambda: len(player.on) == 3)
-    stuck, *others = sorted(player.on)
-    stage.plays(completes)
-    while player.alive:
+    others = sorted(player.on)[1:]
+
+    def only_others_speak() -> bool:
         player.say(*({"type": "alive", "trial": trial} for trial in others))
-        time.sleep(0.02)
+        return bool(player.of("stop"))
+
+    until(only_others_speak)
+    return player, turn
+
+
+def test_a_trial_that_is_late_stops_and_its_companions_go_on(stage: Stage) -> None:
+    """As long as the others are heard it alone is stuck."""
+    player, turn = _one_of_three_is_late(stage, deaf=False)
+    late = next(start["trial"] for start in player.of("start") if number_of(start) == 0)
+    assert player.of("stop") == [{"type": "stop", "trial": late, "reason": "timeout", "checkpoint": False}]
+    until(lambda: late not in player.on)
+    player.say(*(over(trial) for trial in sorted(player.on)))
     turn.join(SECONDS)
+    assert stage.states() == ["queued", "completed", "completed"]
+    first = {row.number: (row.state, row.reason) for row in stage.ledger.rows("attempt") if row.attempt == 1}
+    assert first == {0: ("ended", "timeout"), 1: ("ended", None), 2: ("ended", None)}
+    assert "timeouts.progress" in stage.ledger.rows("attempt")[0].error
+
+
+def test_a_trial_that_is_late_and_does_not_stop_is_charged_for_the_trainer(stage: Stage) -> None:
+    stage.patch.setattr("workers.running.GRACE_SECONDS", 0.1)
+    player, turn = _one_of_three_is_late(stage, deaf=True)
+    stage.plays(completes)
+    turn.join(SECONDS)
+    assert not player.alive
     first = {row.number: (row.state, row.reason) for row in stage.ledger.rows("attempt") if row.attempt == 1}
     assert first == {0: ("ended", "timeout"), 1: ("released", "lane"), 2: ("released", "lane")}
-    assert stuck.endswith("-0")
 
 
 def test_a_trainer_that_is_stuck_as_a_whole_is_nobodys_fault(stage: Stage) -> None:

@@ -10,10 +10,11 @@ import pytest
 from models.session import Unavailable
 from search.dispatch import Claim
 from search.service import cancel_study, change_study
-from tests.support.ledger import Ledger, definition, opened
+from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until
 from workers.checkpoints import Shelf
+from workers.networks import NetworkFile
 from workers.running import Terms
 
 
@@ -110,6 +111,22 @@ def test_a_senseless_room_is_room_for_one(stage: Stage, members: object) -> None
     assert player.most == 1
 
 
+def test_those_that_cannot_run_a_study_have_no_share_of_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Four workers serve the queue, of which one has registered the study's network."""
+    mine = Stage(ledger, monkeypatch, terms=Terms({"network:mine": NetworkFile("mine", tmp_path / "mine.py")}))
+    for supervisor in [*(Stage(ledger, monkeypatch).supervisor for _ in range(3)), mine.supervisor]:
+        supervisor._beat()
+    player = mine.plays(trains_on, room=8)
+    raw = definition(trials=8)
+    ledger.create({**raw, "objective": {**raw["objective"], "network": {"kind": "registered", "name": "mine"}}})
+    turn = mine.in_background()
+    until(lambda: len(player.on) == 8)
+    mine.supervisor.ask_to_stop()
+    turn.join(SECONDS)
+
+
 def test_a_study_that_asks_for_it_is_run_one_by_one(stage: Stage) -> None:
     player = stage.plays(room=8)
     stage.ledger.create(definition(trials=4, execution="single"))
@@ -141,6 +158,21 @@ def test_another_study_gets_its_turn(ledger: Ledger, monkeypatch: pytest.MonkeyP
     first = [row for row in ledger.rows("attempt") if row.attempt == 1 and row.reason == "yielded"]
     assert {row.state for row in first} == {"released"}
     assert len(first) == 3
+
+
+def test_who_waited_is_next_though_it_has_had_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    stage = Stage(ledger, monkeypatch, slice_seconds=0.2)
+    old = ledger.create(definition(trials=6))
+    other = ledger.worker("other")
+    other.finish([done(claim) for claim in other.claim(queue="cpu", capacity=5)])
+    new = ledger.create(definition(trials=2))
+    player = stage.plays(lambda start: trains_on(start) if start["trial"].startswith(new) else completes(start), room=2)
+    turn = stage.in_background()
+    until(lambda: len(player.of("start")) >= 3)
+    assert [start["trial"] for start in player.of("start")][:3] == [f"{new}-0", f"{new}-1", f"{old}-5"]
+    stage.supervisor.ask_to_stop()
+    turn.join(SECONDS)
 
 
 def test_nobody_yields_while_nobody_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +310,7 @@ def test_checkpoints_of_many_are_kept(ledger: Ledger, monkeypatch: pytest.Monkey
 
 def _saved(start: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(start["checkpoints"]["folder"]) / "1-1-1.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
     said = {"step": 1, "path": str(path), "sha256": "0" * 64, "bytes": 1}
     return {"type": "checkpoint", "trial": start["trial"], **said}

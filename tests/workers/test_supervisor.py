@@ -123,6 +123,29 @@ def test_nothing_is_claimed_before_a_trainer_is_ready(
     assert [trial.state for trial in ledger.rows("trial")] == ["completed", "completed"]
 
 
+def test_what_goes_wrong_before_a_trial_starts_lets_go_of_it(
+    ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is beaten no more, so that a reaper finds it."""
+    looks: list[int] = []
+
+    def prepare(_: Callable[[], bool]) -> bool:
+        looks.append(len(ledger.rows("lease")))
+        if looks[-1]:
+            raise RuntimeError("words that no trainer says")
+        return True
+
+    monkeypatch.setattr(Actor, "wait_ready", lambda actor, *, give_up: actor.prepare(give_up))
+    _play(monkeypatch, prepare)
+    ledger.create(definition(trials=1))
+    with pytest.raises(RuntimeError, match="no trainer says"):
+        supervisor.turn()
+    assert looks == [0, 1]
+    supervisor._beat()
+    assert supervisor._held.claims() == []
+    assert [row.beat for row in ledger.rows("lease")] == [0]
+
+
 def test_a_host_whose_trainer_cannot_start_takes_no_trial(
     ledger: Ledger, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
