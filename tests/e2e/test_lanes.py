@@ -219,8 +219,8 @@ def brisk(sqlite_url: str, tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.mark.slow
 def test_a_lane_is_left_to_a_study_that_waits(brisk: Ledger) -> None:
-    """The first study would take hours. It gives its trials back for the second one, and they go on where they were."""
-    endless = brisk.create(posted(LONG16, objective={**DIGITS, "epochs": 1_000_000}))
+    """The first study would take half an hour. It gives its trials back for the second one, and they go on where they were."""
+    endless = brisk.create(posted(LONG16, objective={**DIGITS, "epochs": 10_000}))
     wait_for(lambda: len(measured_first(brisk, endless, 1)) == 16, seconds=60, what="sixteen at work")
     short = brisk.create(posted(GRID12, objective={**DIGITS, "epochs": 2}))
     assert [trial.state for trial in settle(brisk, short, seconds=120)] == ["completed"] * 12
