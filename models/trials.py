@@ -120,16 +120,16 @@ def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int])
     return {(row.number, row.reason): row.strikes for row in connection.execute(query)}
 
 
-def lost_in_company(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, int]:
-    """Return by trial with how many, itself included, it shared a trainer when it was lost the last time.
+def last_lost(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[int, str | None]]:
+    """Return by trial with how many, itself included, it shared a trainer when it was lost the last time, and why it was.
 
     `attempts` gives each trial's attempt from now on (number -> attempt). Those are left out whose last attempt before
-    that was not lost, or lost alone; attempts that were given back say nothing.
+    that was not lost; attempts that were given back say nothing.
     """
     if not attempts:
         return {}
     query = (
-        select(Attempt.number, Attempt.attempt, Attempt.state, Attempt.population)
+        select(Attempt.number, Attempt.attempt, Attempt.state, Attempt.reason, Attempt.population)
         .where(
             Attempt.study_id == study_id,
             Attempt.number.in_(list(attempts)),
@@ -138,11 +138,7 @@ def lost_in_company(connection: Connection, study_id: int, attempts: Mapping[int
         .order_by(Attempt.number, Attempt.attempt)
     )
     last = {row.number: row for row in connection.execute(query) if row.attempt < attempts[row.number]}
-    return {
-        number: row.population
-        for number, row in last.items()
-        if row.state == AttemptState.LOST and (row.population or 1) > 1
-    }
+    return {number: (row.population or 1, row.reason) for number, row in last.items() if row.state == AttemptState.LOST}
 
 
 def attempt_of(connection: Connection, study_id: int, number: int, token: str) -> int | None:

@@ -25,6 +25,7 @@ from models.states import LIVE_STUDY, AttemptState, TrialState
 from search import duplicates
 from search.clock import Clock, utc_now
 from search.definition import StudyDefinition
+from search.failures import Failure
 from search.records import Suggestion
 from search.sampling import derive_seed
 from search.sharing import share
@@ -47,8 +48,8 @@ class Claim:
     """A trial to run: what, with which parameters, and the token every write about it must carry.
 
     `checkpoints` are what it may go on from, the newest first. `companions` is the most trials, itself included, that
-    may share a trainer with it; None = any. Its trainer died when it had company, so it runs with half of it next: a
-    trial that kills trainers is found by halving.
+    may share a trainer with it; None = any. Its trainer died when it had company, so it runs with half of it next, until
+    it is alone, and stays so as long as its trainers die: a trial that kills trainers is found by halving.
     """
 
     study_id: int
@@ -303,14 +304,21 @@ def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Rese
 def _pasts(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, _Past]:
     """Return what is to be known of trials that run again (number -> attempt)."""
     resumable = checkpoints.checkpoints_of(connection, study_id, attempts)
-    lost = trials.lost_in_company(connection, study_id, attempts)
+    lost = trials.last_lost(connection, study_id, attempts)
     return {
         number: _Past(
             tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in resumable.get(number, ())),
-            max(1, lost[number] // 2) if number in lost else None,
+            _company(*lost[number]) if number in lost else None,
         )
         for number in attempts
     }
+
+
+def _company(population: int, reason: str | None) -> int | None:
+    """Say how many may run together of those that were lost together; who killed a trainer alone has no company again."""
+    if reason == Failure.POISON:
+        return 1
+    return population // 2 if population > 1 else None
 
 
 def _claim(known: _Known, claimed: Claimed, past: _Past) -> Claim:

@@ -1,33 +1,29 @@
 """Real workers and real trainers: commands as objectives, what ends them, and how a trial goes on after that."""
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
-from models.ids import read_study
 from models.workers import registered_objectives
 from search.errors import InvalidStudy
 from search.service import cancel_study
-from tests.support.deployment import descendants, embedded, wait_for
-from tests.support.ledger import Ledger, definition, opened
+from tests.support.crew import SECRET, Start, alive, announce, attempts, crew, rows, settle, steps, trainer
+from tests.support.deployment import embedded, wait_for
+from tests.support.ledger import Ledger, definition
 from tests.support.sources import ROOT
 from tuneup.errors import BadStudy
-from workers.fleet import worker_member
 
 EXAMPLE = ROOT / "examples" / "command"
 NETWORK = ROOT / "examples" / "network"
-SECRET = "hunter2"  # noqa: S105  nobody's
 HEAD = "import json, os, signal, sys, time; told = json.loads(input())\n"
 # What commands of these tests do, in Python.
 SCRIPTS = {
@@ -73,9 +69,6 @@ def command(name: str, **more: Any) -> Any:
     )
 
 
-Start = Callable[..., subprocess.Popen[bytes]]
-
-
 def register(folder: Path) -> Path:
     """Write a tuneup.toml with the example's command and those of SCRIPTS."""
     tables = [f'[objectives.polynomial]\ncommand = ["{sys.executable}", "train.py"]\nfolder = "{EXAMPLE}"\n']
@@ -87,94 +80,26 @@ def register(folder: Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def workers(folder: Path) -> Iterator[tuple[Ledger, Start]]:
-    """Yield an empty ledger (one kind of database will do here), and what starts a worker on it with more settings."""
-    started: list[subprocess.Popen[bytes]] = []
-    url = f"sqlite:///{folder / 'tuneup.db'}"
-    ours = {
-        "TUNEUP_DATABASE_URL": url,
-        "TUNEUP_BROKER_URL": f"filesystem://{folder / 'broker'}",
-        "TUNEUP_POLL_SECONDS": "1",
-        "TUNEUP_HEARTBEAT_SECONDS": "0.5",
-        "TUNEUP_LEASE_SECONDS": "5",
-        "TUNEUP_OBJECTIVES": str(register(folder)),
-        "TUNEUP_CHECKPOINTS": str(folder / "checkpoints"),
-        "TUNEUP_API_KEY": SECRET,
-    }
-
-    def begin(**more: str) -> subprocess.Popen[bytes]:
-        member = worker_member(f"w{len(started)}", queue="cpu", environment={})
-        settings = {**os.environ, **member.environment, **ours, **more}
-        started.append(subprocess.Popen(member.command, cwd=ROOT, env=settings, start_new_session=True))
-        return started[-1]
-
-    with opened(url) as ledger:
-        yield ledger, begin
-        for process in started:
-            end(process)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    family = descendants(process.pid)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    psutil.wait_procs(family, timeout=10)
+def registered(folder: Path) -> AbstractContextManager[tuple[Ledger, Start]]:
+    """Return a crew whose workers have those commands."""
+    return crew(folder, TUNEUP_OBJECTIVES=str(register(folder)))
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[tuple[Ledger, Start]]:
     """Yield a ledger and what starts workers, for one test."""
-    with workers(tmp_path) as made:
+    with registered(tmp_path) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, subprocess.Popen[bytes]]]:
     """Yield a ledger and its one worker, for tests that leave it alive."""
-    with workers(tmp_path_factory.mktemp("shared")) as (ledger, start):
+    with registered(tmp_path_factory.mktemp("shared")) as (ledger, start):
         yield ledger, announce(ledger, start, TUNEUP_CHECKPOINT_SECONDS="0.2")
 
 
 Shared = tuple[Ledger, subprocess.Popen[bytes]]
-
-
-def announce(ledger: Ledger, start: Start, **more: str) -> subprocess.Popen[bytes]:
-    """Start a worker and wait until the ledger knows its objectives."""
-    process = start(**more)
-    wait_for(lambda: bool(ledger.database.read(registered_objectives)), seconds=60, what="objectives announced")
-    return process
-
-
-def settle(ledger: Ledger, study: str, seconds: float = 90) -> list[Any]:
-    """Wait for the end of a study; return its trials."""
-    ended = ("completed", "failed", "cancelled")
-    wait_for(lambda: ledger.study(study).record.state in ended, seconds=seconds, what="the study's end")
-    return ledger.trials(study)
-
-
-def trainer(process: subprocess.Popen[bytes]) -> psutil.Process:
-    """Return the trainer below a worker."""
-    return next(child for child in descendants(process.pid) if any(w.startswith("training") for w in child.cmdline()))
-
-
-def alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.is_running())
-    return False
-
-
-def rows(ledger: Ledger, table: str, study: str) -> list[Any]:
-    return [row for row in ledger.rows(table) if row.study_id == read_study(study)]
-
-
-def steps(ledger: Ledger, study: str, attempt: int) -> list[int]:
-    return [row.step for row in rows(ledger, "measurement", study) if row.attempt == attempt]
-
-
-def attempts(ledger: Ledger, study: str) -> list[Any]:
-    return rows(ledger, "attempt", study)
 
 
 @pytest.mark.parametrize("parts", [DIGITS, POLYNOMIAL], ids=["recipe", "command"])

@@ -238,7 +238,7 @@ def test_a_suspicion_outlasts_a_release_but_no_run(ledger: Ledger) -> None:
     assert _companions(worker.claim(queue="cpu", capacity=8)) == [None] * 8
 
 
-def test_who_was_lost_alone_may_have_any_company(ledger: Ledger) -> None:
+def test_who_was_with_a_lost_worker_alone_may_have_any_company(ledger: Ledger) -> None:
     ledger.create(definition(trials=2))
     worker = ledger.worker()
     for _ in range(2):
@@ -246,6 +246,21 @@ def test_who_was_lost_alone_may_have_any_company(ledger: Ledger) -> None:
         worker.finish([Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE)])
     ledger.clock.move(3600)
     assert _companions(worker.claim(queue="cpu", capacity=2)) == [None, None]
+
+
+def test_who_killed_a_trainer_alone_has_no_company_again(ledger: Ledger) -> None:
+    ledger.create(definition(trials=3))
+    worker = ledger.worker()
+    claim, *others = worker.claim(queue="cpu", capacity=3)
+    worker.release(others, reason="released")
+    for reason in ("released", "yielded"):
+        worker.finish([Result(claim, TrialState.QUEUED, failure=Failure.POISON)])
+        ledger.clock.move(3600)
+        claims = worker.claim(queue="cpu", capacity=3)
+        assert {claim.number: claim.companions for claim in claims} == {0: 1, 1: None, 2: None}
+        worker.release(claims, reason=reason)
+        (claim,) = worker.claim(queue="cpu", capacity=1)
+        assert (claim.number, claim.companions) == (0, 1)
 
 
 def test_killed_lanes_are_no_strikes_towards_poison(ledger: Ledger) -> None:
