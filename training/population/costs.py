@@ -19,6 +19,8 @@ import numpy as np
 
 # A number of members counts once it has taken so many steps: the first ones are of no use to anybody's watch.
 LEAST_STEPS = 12
+# What a number of members seems to take is sure once it was timed so often: that other programs ran meanwhile slows some.
+SURE_TIMINGS = 20
 # Members are added until the fixed cost of a step is this share of it.
 FIXED_SHARE = 0.1
 # How many are tried beside the first, before anything is known of how cost grows with them.
@@ -44,17 +46,24 @@ class Clock:
     def __init__(self) -> None:
         self._shortest: dict[tuple[int, int], float] = {}
         self._steps: Counter[tuple[int, int]] = Counter()
+        self._timings: Counter[tuple[int, int]] = Counter()
 
     def take(self, members: int, size: int, seconds: float, *, steps: int = 1) -> None:
         """Take the seconds of a step, or of each of several."""
         key = members, size
         self._steps[key] += steps
+        self._timings[key] += 1
         self._shortest[key] = min(seconds, self._shortest.get(key, seconds))
 
     @property
     def known(self) -> dict[tuple[int, int], float]:
         """Where enough steps were taken to go by."""
         return {key: took for key, took in self._shortest.items() if self._steps[key] >= LEAST_STEPS}
+
+    @property
+    def sure(self) -> bool:
+        """Whether some number of several members was timed often enough to say that they do not pay."""
+        return any(members > 1 and count >= SURE_TIMINGS for (members, _), count in self._timings.items())
 
     def about(self, members: int, size: int) -> float:
         """Return about how long such a step takes; 0 before any was taken."""
@@ -78,12 +87,16 @@ def fitted(seconds: Mapping[tuple[int, int], float]) -> Costs | None:
     return Costs(max(float(fixed), 0.0), max(float(each), 0.0), max(float(example), 1e-12))
 
 
-def room(costs: Costs | None, sizes: Iterable[int], *, most: int) -> int:
-    """Return how many members pay in all, in lanes for these sizes of batches; at most `most`, at least 1."""
+def room(costs: Costs | None, sizes: Iterable[int], *, most: int, sure: bool = True) -> int:
+    """Return how many members pay in all, in lanes for these sizes of batches; at most `most`, at least 1.
+
+    Before costs are `sure` a few are tried whatever they seem to be: with room for one nothing more would be learned.
+    """
     if costs is None:
         return min(FIRST_ROOM, most)
+    least = 1 if sure else FIRST_ROOM
     wanted = sum(costs.fixed * (1 / FIXED_SHARE - 1) / costs.member(size) for size in sizes)
-    return max(1, min(most, round(wanted)))
+    return min(most, max(least, round(wanted)))
 
 
 def shared_sizes(members: Mapping[int, int], costs: Costs | None) -> dict[int, int]:

@@ -77,7 +77,7 @@ class Place:
     def news(self) -> int | None:
         """Return how many pay here if that is to be said: it has changed by much."""
         sizes = [size for size, lane in self.lanes.items() if lane.runs]
-        wanted = room(self.costs, sizes, most=self.most) if sizes else self.room
+        wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure) if sizes else self.room
         if wanted > self.room:
             wanted = min(wanted, self._held_by_memory(max(sizes)))
         if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:

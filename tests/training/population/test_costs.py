@@ -4,7 +4,17 @@ import itertools
 
 import pytest
 
-from training.population.costs import FIRST_ROOM, FIXED_SHARE, LEAST_STEPS, Clock, Costs, fitted, room, shared_sizes
+from training.population.costs import (
+    FIRST_ROOM,
+    FIXED_SHARE,
+    LEAST_STEPS,
+    SURE_TIMINGS,
+    Clock,
+    Costs,
+    fitted,
+    room,
+    shared_sizes,
+)
 
 TRUE = Costs(fixed=300e-6, each=4e-6, example=0.5e-6)
 
@@ -46,6 +56,22 @@ def test_members_pay_until_the_fixed_cost_is_a_small_share() -> None:
     assert room(Costs(0.0, 1e-3, 1e-6), [32], most=1000) == 1
     assert room(None, [32], most=1000) == FIRST_ROOM
     assert room(None, [32], most=2) == 2
+
+
+def test_a_few_are_tried_until_it_is_sure_that_they_do_not_pay() -> None:
+    """A busy machine may make the first steps of two look slow; with room for one they would never be timed again."""
+    clock = Clock()
+    clock.take(1, 64, 3e-4, steps=100)
+    clock.take(2, 128, 3e-3, steps=100)
+    assert room(fitted(clock.known), [64], most=1000) == 1
+    assert room(fitted(clock.known), [64], most=1000, sure=clock.sure) == FIRST_ROOM
+    assert room(fitted(clock.known), [64], most=2, sure=clock.sure) == 2
+    for _ in range(SURE_TIMINGS):
+        clock.take(1, 64, 3e-4, steps=100)
+    assert not clock.sure
+    for _ in range(SURE_TIMINGS):
+        clock.take(2, 128, 3e-3, steps=100)
+    assert room(fitted(clock.known), [64], most=1000, sure=clock.sure) == 1
 
 
 def seconds(members: dict[int, int], shared: dict[int, int]) -> float:
