@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="tuneup serve", description="Run the whole service on this machine.")
     made.add_argument("--port", type=int, default=8000)
     made.add_argument("--data", type=Path, default=Path(".tuneup"), help="folder of the database (.tuneup)")
-    made.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="how many trials at a time")
+    made.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="how many workers")
     return made
 
 

@@ -1,7 +1,7 @@
 """A trial's seat in a trainer that holds many: what it was sent, who follows it, and how it has been trained so far."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from training import protocol
@@ -79,7 +79,7 @@ class Seat:
     lane: str | None = None
     alone: str | None = None
     population: int = 1
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
 
     @property
     def begun(self) -> Run:

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from training.data.examples import Data
+from training.memory import is_out_of_memory
 from training.networks.base import Network
 from training.precision import DEFAULT_PRECISION
 
@@ -25,7 +26,9 @@ def why_alone(network: Network, data: Data, *, precision: str = DEFAULT_PRECISIO
     try:
         together = network.stacked(stacks, inputs.expand(_MEMBERS, *inputs.shape))
         torch.autograd.grad(together.sum(), stacks, allow_unused=True)
-    except Exception as error:  # noqa: BLE001 - whatever a user's network raises here says that it does not stack
+    except Exception as error:  # whatever a user's network raises here says that it does not stack
+        if is_out_of_memory(error):
+            raise
         return f"the network cannot be stacked: {_first_line(error)}"
     apart = torch.stack([network.apply([stack[place] for stack in stacks], inputs) for place in range(_MEMBERS)])
     return (

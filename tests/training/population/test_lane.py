@@ -127,6 +127,27 @@ def test_a_member_equals_the_run_alone(optimizer: str, spec: dict[str, Any]) -> 
         agree(watch, alone_watch, relative=1e-6 if optimizer in MATRIX else 1e-10)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decay_patience": 0, "decay_threshold": 0.9, "schedule": "plateau"},
+        {"swa_start": 0.4},
+        {"clip_layer_norm": 0.1},
+        {"clip_value": 0.01},
+        {"batch_mode": "full"},
+        {"batch_mode": "single"},
+    ],
+    ids=lambda options: next(reversed(options)),
+)
+def test_what_a_plan_may_ask_for_besides_is_each_members_own(options: dict[str, Any]) -> None:
+    network = double(build_network(MLP, DIGITS))
+    plans = [plan("adam", lr=0.01, **options), plan("adam", lr=0.003), plan("momentum", lr=0.02, **options)]
+    for seed, ((ending, watch), given) in enumerate(zip(together(network, plans, at_once=2), plans, strict=True)):
+        alone_ending, alone_watch = alone(network, given, seed)
+        assert ending == alone_ending
+        agree(watch, alone_watch, relative=1e-10)
+
+
 STEPS = 200
 MANY = 16
 
