@@ -56,8 +56,8 @@ def _nesterov(rows: Tensor, grads: Tensor, state: Any, hyper: Hyper, rates: Tens
 
 def _adam(rows: Tensor, grads: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Step:  # noqa: ANN401
     on, decay = hyper["bias_correction"].bool(), _decay(rows, grads, hyper)
-    corrections = (torch.where(on, each, 1.0) for each in _corrections(state[1].step, hyper, rates))
-    adapt = _adaptive(rows, grads, state[1], hyper, rates, *corrections)
+    found = (torch.where(on, each, 1.0) for each in corrections(state[1].step, hyper, rates))
+    adapt = _adaptive(rows, grads, state[1], hyper, rates, *found)
 
     def step(k: int) -> None:
         decay()
@@ -69,7 +69,7 @@ def _adam(rows: Tensor, grads: Tensor, state: Any, hyper: Hyper, rates: Tensor) 
 def _adamw(rows: Tensor, grads: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Step:  # noqa: ANN401
     shrink = rates * hyper["weight_decay"]
     kept = None if off(shrink) else _over(1 - shrink, rows)
-    adapt = _adaptive(rows, grads, state[0], hyper, rates, *_corrections(state[0].step, hyper, rates))
+    adapt = _adaptive(rows, grads, state[0], hyper, rates, *corrections(state[0].step, hyper, rates))
 
     def step(k: int) -> None:
         if kept is not None:
@@ -79,7 +79,7 @@ def _adamw(rows: Tensor, grads: Tensor, state: Any, hyper: Hyper, rates: Tensor)
     return step
 
 
-def _corrections(taken: Tensor, hyper: Hyper, rates: Tensor) -> tuple[Tensor, Tensor]:
+def corrections(taken: Tensor, hyper: Hyper, rates: Tensor) -> tuple[Tensor, Tensor]:
     """Return 1 - beta^t for both averages, (steps, P), after so many steps were `taken`."""
     count = taken + torch.arange(1, len(rates) + 1, dtype=taken.dtype, device=taken.device).unsqueeze(-1)
     return 1 - hyper["beta1"] ** count, 1 - hyper["beta2"] ** count

@@ -37,6 +37,8 @@ OVER = 6
 FAR_OVER = 1000.0
 VANISHED = 1e-6
 VANISHED_EPOCHS = 2
+# How many numbers `look` gives.
+READINGS = 3
 
 
 @dataclass(slots=True)

@@ -31,7 +31,9 @@ def check_precision(name: object) -> str:
 
 def in_precision(network: Network, name: str, device: torch.device) -> Network:
     """Return the network as it is applied in this precision on this device; outputs are float32."""
-    return replace(network, apply=_autocast(network.apply, device), slopes=None) if name == "bfloat16" else network
+    if name != "bfloat16":
+        return network
+    return replace(network, apply=_autocast(network.apply, device), slopes=None, activation=None)
 
 
 def _autocast(apply: Callable[[Params, Tensor], Tensor], device: torch.device) -> Callable[[Params, Tensor], Tensor]:

@@ -36,9 +36,11 @@ _READ_BYTES = 1 << 20
 _BY_SIGNAL = 128
 _KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NUMBA_CACHE_DIR"),
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# Compiled steps take products of small matrices on the thread they run on.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS",)
 
 
 class TrainerDied(Exception):
@@ -153,4 +155,5 @@ class Trainer:
 def environment(source: Mapping[str, str], *, threads: int = 1) -> dict[str, str]:
     """Give a trainer what it needs of our environment and nothing secret: neither database nor broker nor keys."""
     kept = {name: source[name] for name in _KEPT if name in source}
-    return {**dict.fromkeys(_THREADS, str(threads)), **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    counts = dict.fromkeys(_THREADS, str(threads)) | dict.fromkeys(_ONE_THREAD, "1")
+    return {**counts, **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

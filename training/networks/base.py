@@ -30,7 +30,8 @@ class Network:
     `apply` maps inputs (n, ...) to outputs (n, outputs): logits of classes, or one number. One that `stacks` does so for
     the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). `version` tells networks of one
     spec apart, where what it names may change. `slopes` is given where gradients of stacked members are written out, which
-    takes fewer calls than autograd: of what it computes, `apply` is the plain form.
+    takes fewer calls than autograd: of what it computes, `apply` is the plain form. `activation` is given where the
+    network is dense layers with this one between them, and nothing else: there are compiled steps for some.
     """
 
     init: Callable[[Generator], list[Tensor]]
@@ -38,6 +39,7 @@ class Network:
     stacks: bool = False
     version: str = ""
     slopes: Slopes | None = None
+    activation: str | None = None
 
     @property
     def stacked(self) -> Callable[[Params, Tensor], Tensor]:

@@ -18,7 +18,8 @@ def _build(spec: Spec, data: Data) -> Network:
         return apply_dense(params, inputs, activation)
 
     init = partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS))
-    return Network(init, apply, stacks=True, slopes=dense_slopes(spec["activation"]))
+    name = spec["activation"]
+    return Network(init, apply, stacks=True, slopes=dense_slopes(name), activation=name)
 
 
 MLP = Family(

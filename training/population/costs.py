@@ -10,6 +10,7 @@ are smaller than others' may be filled up to theirs and share the lane, which co
 that pays where it is less than the `fixed` of a lane of their own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ LEAST_STEPS = 12
 SURE_TIMINGS = 20
 # Members are added until the fixed cost of a step is this share of it.
 FIXED_SHARE = 0.1
+# Idleness is judged over so long, counts if it is more than this share, and enlarges the room by this factor at most.
+SPELL_SECONDS = 0.1
+IDLE_SHARE = 0.1
+MOST_GROWTH = 2.0
 # How many are tried beside the first, before anything is known of how cost grows with them.
 FIRST_ROOM = 4
 
@@ -97,6 +102,35 @@ def room(costs: Costs | None, sizes: Iterable[int], *, most: int, sure: bool = T
     least = 1 if sure else FIRST_ROOM
     wanted = sum(costs.fixed * (1 / FIXED_SHARE - 1) / costs.member(size) for size in sizes)
     return min(most, max(least, round(wanted)))
+
+
+class Leisure:
+    """How many trials a trainer must hold not to stand idle while some wait for verdicts, and others have yet to come.
+
+    Watched in spells: whoever was busy half of one with so many trials needs twice as many.
+    """
+
+    def __init__(self) -> None:
+        self.least = 1
+        self._busy = self._idle = 0.0
+
+    def work(self, seconds: float) -> None:
+        """Take so much time of work."""
+        self._busy += seconds
+
+    def rest(self, seconds: float) -> None:
+        """Take so much time in which nothing could be done though trials were held."""
+        self._idle += seconds
+
+    def judge(self, room: int) -> int:
+        """Return the least room, after what was seen with this one."""
+        spell = self._busy + self._idle
+        if spell >= SPELL_SECONDS:
+            if self._idle > IDLE_SHARE * spell:
+                longer = min(spell / max(self._busy, 1e-9), MOST_GROWTH)
+                self.least = max(self.least, math.ceil(room * longer))
+            self._busy = self._idle = 0.0
+        return self.least
 
 
 def shared_sizes(members: Mapping[int, int], costs: Costs | None) -> dict[int, int]:

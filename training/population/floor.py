@@ -55,7 +55,7 @@ class Floor:
     def serve(self, first: Start) -> None:
         """Train a trial and all that come meanwhile, until none is left."""
         for place in self._places.values():
-            place.room, place.most = 1, MOST  # who sends these has been told nothing yet
+            place.room, place.most, place.look_at = 1, MOST, 0.0  # who sends these has been told nothing yet
         self._admit(first)
         while self._seats:
             self._listen(0.0)
@@ -67,10 +67,18 @@ class Floor:
             if turn is not None:
                 self._advance(*turn)
             elif self._seats:
-                self._outbox.flush()
-                self._listen(self._until_next())
+                self._rest()
         while len(self._places) > MOST_PLACES:
             del self._places[next(iter(self._places))]
+
+    def _rest(self) -> None:
+        """Wait for a message. With more trials there would have been something to do, if it was not them that are missing."""
+        self._outbox.flush()
+        began = time.perf_counter()
+        self._listen(self._until_next())
+        for place in self._places.values():
+            if 2 * len(self._seats) > place.room:
+                place.leisure.rest(time.perf_counter() - began)
 
     def _listen(self, seconds: float) -> None:
         """Take what the supervisor has sent, waiting at most so long for the first of it."""
@@ -194,11 +202,13 @@ class Floor:
             self._mend(place, lane, error)
         else:
             self._account(runs, time.perf_counter() - began)
+            place.leisure.work(time.perf_counter() - began)
             self._outbox.flush()
             for run, ending in ended:
                 self._end(self._by_run[run], ending)
-            self._say_room(place)
-            self._resettle(place)
+            if place.looks_again(began):
+                self._say_room(place)
+                self._resettle(place)
             self._step_aside(place, lane)
 
     def _account(self, runs: Sequence[Run], seconds: float) -> None:

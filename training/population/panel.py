@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from training.compiled.smoothing import follow
 from training.course import explosion_limit
-from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SMOOTHED_EXAMPLES, WITHOUT_LOW, Gauges
+from training.monitors import Gauges
 from training.state import State
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -43,37 +44,14 @@ class Panel:
         self._summed = {name: _column(self._gauges, name) for name in _SUMMED}
         self.total = np.array([state.total for state in states])
 
-    def take(self, losses: Floats, counts: Floats) -> list[Broken]:
+    def take(self, losses: Floats, counts: NDArray[Any]) -> list[Broken]:
         """Take losses (steps, P), each the mean over `counts` (P,) examples; return who broke, each at its first."""
-        broken: dict[int, Broken] = {}
-        window = np.maximum(LEAST_STEPS, SMOOTHED_EXAMPLES / counts)
-        with np.errstate(all="ignore"):  # members that have left the numbers are in here until the lane is rebuilt
-            for step, row in enumerate(losses):
-                lost = self._step(row, window) | ~np.isfinite(row)
-                self.total += row * counts
-                for place in np.flatnonzero(lost).tolist():
-                    if place not in broken:
-                        broken[place] = Broken(place, step, float(row[place]), self.gauges(place))
-        return list(broken.values())
-
-    def _step(self, loss: Floats, window: Floats) -> NDArray[np.bool_]:
-        """Smooth one step's losses; say who has left its limit behind."""
-        held = self._stepped
-        share = 1 / window
-        held["smooth"] += share * (loss - held["smooth"])
-        held["weight"] += share * (1 - held["weight"])
-        smoothed = held["smooth"] / held["weight"]
-        above = smoothed > self._limit
-        if not above.any():
-            held["over"][:], held["since_low"][:], held["lowest"][:] = 0, 0, np.inf
-            return above
-        held["over"] = np.where(above, held["over"] + 1, 0)
-        lower = smoothed < held["lowest"]
-        held["since_low"] = np.where(above & ~lower, held["since_low"] + 1, 0)
-        held["lowest"] = np.where(above, np.minimum(held["lowest"], smoothed), np.inf)
-        late = (held["since_low"] >= WITHOUT_LOW * window) | (held["over"] >= OVER * window)
-        lost: NDArray[np.bool_] = above & (late | (smoothed > FAR_OVER * self._limit))
-        return lost
+        moved = [self._stepped[name] for name in _STEPPED]
+        broken = follow(losses, counts.astype(float), self._limit, self.total, *moved)
+        return [
+            Broken(place, int(broken[place]), float(losses[broken[place], place]), self.gauges(place))
+            for place in np.flatnonzero(broken >= 0).tolist()
+        ]
 
     def look(self, readings: Floats, due: NDArray[np.bool_]) -> None:
         """Take what `monitors.look` saw (P, 3) of those members whose turn it is."""

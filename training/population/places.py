@@ -10,7 +10,7 @@ import torch
 
 from training.channel import Start
 from training.course import Run
-from training.population.costs import Clock, Costs, fitted, room, shared_sizes
+from training.population.costs import Clock, Costs, Leisure, fitted, room, shared_sizes
 from training.population.lane import Lane
 from training.population.limits import MOST, most_members
 from training.population.seats import Seat
@@ -21,6 +21,8 @@ from training.recipes import Prepared
 
 # The room is said again once it has changed by this factor.
 ROOM_CHANGE = 1.3
+# How often costs are looked at.
+LOOK_SECONDS = 0.05
 _NAME_CHARACTERS = 80
 # How often the numbers of an example are held on their way through a network, forth and back: a rough guess.
 _PASSES = 64
@@ -42,9 +44,18 @@ class Place:
     newcomers: list[Seat] = field(default_factory=list)
     aside: list[Seat] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    leisure: Leisure = field(default_factory=Leisure)
     shapes: tuple[torch.Size, ...] | None = None
     most: int = MOST
     room: int = 1
+    look_at: float = 0.0
+
+    def looks_again(self, now: float) -> bool:
+        """Say whether it is time to ask what steps cost by now; that costs more than some steps."""
+        if now < self.look_at:
+            return False
+        self.look_at = now + LOOK_SECONDS
+        return True
 
     @property
     def runs(self) -> list[Run]:
@@ -78,6 +89,7 @@ class Place:
         """Return how many pay here if that is to be said: it has changed by much."""
         sizes = [size for size, lane in self.lanes.items() if lane.runs]
         wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure) if sizes else self.room
+        wanted = min(self.most, max(wanted, self.leisure.judge(self.room)))
         if wanted > self.room:
             wanted = min(wanted, self._held_by_memory(max(sizes)))
         if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:

@@ -6,7 +6,8 @@ rows, a few operations for all; the others step the views.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate, groupby, pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -48,6 +49,11 @@ class Crew:
     hyper: Hyper
 
     @property
+    def optimizer(self) -> str:
+        """The name of the optimizer of all."""
+        return self.runs[0].course.plan.optimizer
+
+    @property
     def steps_in_place(self) -> bool:
         """Whether there is a step for this kind of plan that overwrites what it moves."""
         optimizer, links = self.runs[0].course.plan.kind
@@ -55,7 +61,7 @@ class Crew:
 
     def steps(self, rows: Tensor, grads: Tensor, rates: Tensor) -> Step:
         """Prepare such steps at these rates (steps, P): each changes rows (P, D) and state, and overwrites `grads`."""
-        return IN_PLACE[self.runs[0].course.plan.optimizer](rows, grads, self.state, self.hyper, rates)
+        return IN_PLACE[self.optimizer](rows, grads, self.state, self.hyper, rates)
 
     def propose(self, rows: Tensor, grads: Tensor, rates: Tensor, shapes: Shapes) -> tuple[Tensor, Any]:
         """Return the updates (P, D) and the next state; nothing is changed yet. `rates` are (P,)."""
@@ -78,6 +84,76 @@ class Crew:
     def state_of(self, place: int, shapes: Shapes) -> Any:  # noqa: ANN401 - the state of any rule
         """Return the state of the member at this place, as it keeps it alone."""
         return _taken_out(self.state, place, shapes, by_row=not self.rule.by_tensor)
+
+
+@dataclass(slots=True)
+class Stacks:
+    """A lane's members as tensors: crew after crew, `rows` (P, D) and what their gradients are written to.
+
+    `params` are what the network is given, and gradients are taken of: the same memory as the rows, in its own shapes.
+    """
+
+    crews: list[Crew] = field(default_factory=list)
+    rows: Tensor = field(default_factory=lambda: torch.empty(0))
+    shapes: Shapes = ()
+    grads: Tensor = field(init=False)
+    params: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make room for gradients, and views."""
+        self.grads = torch.empty_like(self.rows)
+        self.params = [part.requires_grad_() for part in views(self.rows, self.shapes)] if self.crews else []
+
+    @property
+    def runs(self) -> list[Run]:
+        """Whose they are, in the order of the member axis."""
+        return [run for crew in self.crews for run in crew.runs]
+
+    @property
+    def places(self) -> list[tuple[Crew, slice]]:
+        """Each crew with its part of the member axis."""
+        ends = accumulate((len(crew.runs) for crew in self.crews), initial=0)
+        return [(crew, slice(*reach)) for crew, reach in zip(self.crews, pairwise(ends), strict=True)]
+
+    def of(self, runs: Sequence[Run]) -> "Stacks":
+        """Return the stacks of these runs: of those that are in here what is here, of newcomers their own state."""
+        ordered = sorted(runs, key=_kind)
+        old = {crew.runs[0].course.plan.kind: crew for crew in self.crews}
+        crews = [muster(list(group), old.get(kind)) for kind, group in groupby(ordered, key=_kind)]
+        everyone = [run for crew in crews for run in crew.runs]
+        rows = self._stacked(everyone)
+        shapes = self.shapes or tuple(param.shape for run in everyone[:1] for param in run.state.params)
+        return Stacks(crews, rows, shapes)
+
+    def evaluated(self) -> Tensor:
+        """Return the parameters to evaluate, (P, D)."""
+        return torch.cat([crew.evaluated(self.rows[part], self.shapes) for crew, part in self.places])
+
+    def take_out(self, run: Run) -> None:
+        """Give the member's state its part of the stacks, as tensors of its own."""
+        crew, part = next((crew, part) for crew, part in self.places if run in crew.runs)
+        place = crew.runs.index(run)
+        run.state.params = [each.requires_grad_() for each in alone(self.rows[part.start + place], self.shapes)]
+        run.state.rule = crew.state_of(place, self.shapes)
+
+    def _stacked(self, runs: Sequence[Run]) -> Tensor:
+        """Return the rows of these runs, old and new, in this order."""
+        place = {run: place for place, run in enumerate(self.runs)}
+        fresh = [run for run in runs if run not in place]
+        parts = [] if not place else [self.rows]
+        if fresh:
+            parts.append(torch.stack([row_of(run.state.params) for run in fresh]))
+        if not runs:
+            return torch.empty(0)
+        place |= {run: len(self.runs) + number for number, run in enumerate(fresh)}
+        rows = parts[0] if len(parts) == 1 else torch.cat(parts)
+        chosen = torch.tensor([place[run] for run in runs], device=rows.device)
+        return rows.index_select(0, chosen)
+
+
+def _kind(run: Run) -> tuple[str, tuple[str, ...]]:
+    """What members must have in common to be stepped by one call."""
+    return run.course.plan.kind
 
 
 def muster(runs: Sequence[Run], kept: Crew | None) -> Crew:

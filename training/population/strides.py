@@ -15,7 +15,7 @@ from torch import Tensor
 from training.course import Run
 
 # A stop is noticed between strides, and losses are looked at.
-MOST_STEPS = 16
+MOST_STEPS = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from training.__main__ import reason_of
 from training.channel import Channel, Order, Start
 from training.networks.base import Network, Params
 from training.networks.initialisation import INITIALISATIONS, draw, linear
-from training.population import lane as lane_module
 from training.population.floor import Floor
 from training.population.lane import Lane
+from training.population.stacked import StackedProgram
+from training.population.stacks import Stacks
 
 IRIS = {"recipe": "classifier", "data": "iris", "network": {"kind": "mlp", "hidden": [8]}, "epochs": 4}
 
@@ -76,6 +77,13 @@ def train_instead(monkeypatch: pytest.MonkeyPatch, apply: Callable[[Params, Tens
         return recipes.Prepared(network, given.data, given.plan, given.device)
 
     monkeypatch.setattr(recipes, "prepare", prepare)
+
+
+def stacked(monkeypatch: pytest.MonkeyPatch, losses: Callable[..., Any] | None = None) -> None:
+    """Have lanes stepped by tensor operations, and find losses and gradients like this."""
+    if losses is not None:
+        monkeypatch.setattr(StackedProgram, "_losses", losses)
+    monkeypatch.setattr("training.population.lane.program_for", StackedProgram)
 
 
 def plain(params: Params, inputs: Tensor) -> Tensor:
@@ -140,14 +148,14 @@ def test_a_step_that_fails_is_taken_by_each_alone_and_fails_one(monkeypatch: pyt
 
 
 def test_memory_that_runs_out_shrinks_the_lane_and_gives_members_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Lane._slopes
+    real = StackedProgram._losses
 
-    def slopes(lane: Lane, numbers: Tensor, weights: Tensor) -> Any:
-        if len(lane.runs) > 3:
+    def losses(program: StackedProgram, stacks: Stacks, numbers: Tensor, weights: Tensor) -> Any:
+        if len(stacks.runs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(lane, numbers, weights)
+        return real(program, stacks, numbers, weights)
 
-    monkeypatch.setattr(Lane, "_slopes", slopes)
+    stacked(monkeypatch, losses)
     script = serve(*(start(f"t{number}") for number in range(10)))
     outcomes = [message["outcome"] for message in script.of("done")]
     assert outcomes.count("completed") == 3
@@ -161,7 +169,7 @@ def test_one_that_does_not_fit_alone_has_failed_with_advice(monkeypatch: pytest.
     def refuse(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(Lane, "_slopes", refuse)
+    stacked(monkeypatch, refuse)
     script = serve(start("a"))
     assert script.done["a"]["outcome"] == "failed"
     assert script.done["a"]["reason"] == "out_of_memory: a batch of 16 did not fit: try batch_size 8"
@@ -169,16 +177,16 @@ def test_one_that_does_not_fit_alone_has_failed_with_advice(monkeypatch: pytest.
 
 def test_memory_that_runs_out_in_a_step_leaves_members_behind_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a step taken twice would be another trajectory."""
-    real, steps = Lane._slopes, 0
+    real, steps = StackedProgram._losses, 0
 
-    def slopes(lane: Lane, numbers: Tensor, weights: Tensor) -> Any:
+    def losses(program: StackedProgram, stacks: Stacks, numbers: Tensor, weights: Tensor) -> Any:
         nonlocal steps
         steps += 1
         if steps == 11:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(lane, numbers, weights)
+        return real(program, stacks, numbers, weights)
 
-    monkeypatch.setattr(Lane, "_slopes", slopes)
+    stacked(monkeypatch, losses)
     as_alone(serve(start("a"), start("b", optimizer="sgd", lr=0.1)))
     assert steps > 11
 
@@ -202,7 +210,8 @@ def test_memory_that_runs_out_behind_a_step_does_not_have_it_taken_twice(monkeyp
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(*tensors, **more)
 
-    monkeypatch.setattr(lane_module, "look", look)
+    monkeypatch.setattr("training.population.stacked.look", look)
+    stacked(monkeypatch)
     script = serve(start("a"), start("b", optimizer="sgd", lr=0.1))
     for trial in ("a", "b"):
         for values in script.measured[trial]:
@@ -249,12 +258,12 @@ def test_newcomers_that_memory_does_not_hold_join_by_halves(monkeypatch: pytest.
 
 
 def test_one_that_was_pruned_is_told_although_the_next_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Lane._slopes
+    real = StackedProgram._losses
 
-    def slopes(lane: Lane, numbers: Tensor, weights: Tensor) -> Any:
-        if len(lane.runs) == 2:
+    def losses(program: StackedProgram, stacks: Stacks, numbers: Tensor, weights: Tensor) -> Any:
+        if len(stacks.runs) == 2:
             raise RuntimeError("two is no company")
-        return real(lane, numbers, weights)
+        return real(program, stacks, numbers, weights)
 
     class Pruning(Script):
         """Prunes b once all have been measured."""
@@ -267,7 +276,7 @@ def test_one_that_was_pruned_is_told_although_the_next_step_fails(monkeypatch: p
                 return Order("b", None, stop=True, reason="rung 1")
             return super().next_message(seconds)
 
-    monkeypatch.setattr(Lane, "_slopes", slopes)
+    stacked(monkeypatch, losses)
     script = Pruning(start("b"), start("c"))
     Floor(script, reason_of).serve(start("a"))
     assert (script.done["b"]["outcome"], script.done["b"]["reason"]) == ("stopped", "rung 1")
@@ -278,7 +287,7 @@ def test_a_device_that_fails_fails_all_and_says_so(monkeypatch: pytest.MonkeyPat
     def refuse(*_: Any) -> Any:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Lane, "_slopes", refuse)
+    stacked(monkeypatch, refuse)
     script = serve(start("a"), start("b"), start("c"))
     assert {(done["outcome"], done["reason"]) for done in script.done.values()} == {("failed", "device")}
 

@@ -1,0 +1,16 @@
+"""How this package is compiled: with numba, at the first call, and kept beside the source for the next process."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+# Not "fast" as a whole: what is no number, or infinite, must stay so, because it tells that a run has diverged.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def compiled(function: FunctionT) -> FunctionT:
+    """Return the function compiled; while it runs, other threads do too."""
+    return cast("FunctionT", njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)(function))
