@@ -78,7 +78,8 @@ class Wish:
     """What a worker would take: trials of its queue, or of one `study` of it alone, of which it holds `held` already.
 
     `objectives` are the registered ones that it can run, `capacity` is how many trials more it has room for, and
-    `workers` how many could run them, itself included. A study that it has just left to others, `after`, comes last.
+    `workers` how many could run them, itself included. Studies that it has left to others, `after`, come last, in this
+    order.
     """
 
     worker: str
@@ -88,7 +89,7 @@ class Wish:
     study: int | None = None
     workers: int = 1
     held: int = 0
-    after: int | None = None
+    after: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -169,14 +170,18 @@ class Claimer:
 
     def _take_any(self, wish: Wish) -> list[Claimed]:
         """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
-        passed = set() if wish.after is None else {wish.after}
+        passed = set(wish.after)
         while True:
             study_id, claimed = self.database.write(partial(self._take, wish=wish, passed=frozenset(passed)))
             if claimed:
                 return claimed
             if study_id is None:
-                return [] if wish.after is None else self._take_of(wish.after, wish)
+                return self._take_first(wish.after, wish)
             passed.add(study_id)
+
+    def _take_first(self, studies: Sequence[int], wish: Wish) -> list[Claimed]:
+        """Claim from the first of these that has work."""
+        return next(filter(None, (self._take_of(study_id, wish) for study_id in studies)), [])
 
     def _take(self, connection: Connection, wish: Wish, passed: frozenset[int]) -> tuple[int | None, list[Claimed]]:
         """Claim from the first study that may have work and was not passed over yet."""

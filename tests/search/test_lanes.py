@@ -117,9 +117,20 @@ def test_who_has_left_a_study_to_others_comes_back_to_it_last(ledger: Ledger) ->
     worker = ledger.worker()
     worker.finish([done(claim) for claim in worker.claim(queue="cpu", capacity=5, study=_key(waited))])
     worker.release(worker.claim(queue="cpu", capacity=2, study=_key(left)), reason="yielded")
-    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{waited}-5"]
-    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{left}-0"]
-    assert worker.claim(queue="gpu", capacity=1, after=_key(left)) == []
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=[_key(left)])] == [f"{waited}-5"]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=[_key(left)])] == [f"{left}-0"]
+    assert worker.claim(queue="gpu", capacity=1, after=[_key(left)]) == []
+
+
+def test_of_studies_that_were_left_the_one_left_longest_ago_comes_first(ledger: Ledger) -> None:
+    """Of two trials each the second study has had one more than the others, the third has none left."""
+    first, second, third = (ledger.create(definition(trials=2, labels={"copy": copy})) for copy in "abc")
+    worker = ledger.worker()
+    for study, count in ((second, 1), (third, 2)):
+        worker.finish([done(claim) for claim in worker.claim(queue="cpu", capacity=count, study=_key(study))])
+    left = [_key(third), _key(second), _key(first)]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=left)] == [f"{second}-1"]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=left)] == [f"{first}-0"]
 
 
 def test_only_those_wait_that_this_worker_can_run(ledger: Ledger) -> None:
