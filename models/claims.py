@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +35,10 @@ from models.tables import Attempt, Lease, Moment, Study, Trial
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A trial that this worker now holds. `draw` is set while its parameters are still to be suggested."""
+    """A trial that this worker now holds. `draw` is set while its parameters are still to be suggested.
+
+    `companions` is the most trials, itself included, that may share a trainer with it; None = any.
+    """
 
     study_id: int
     number: int
@@ -42,6 +46,7 @@ class Claimed:
     token: str
     draw: int | None
     params: Mapping[str, Any] | None
+    companions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +183,19 @@ def take(
     now: datetime,
     seconds: float | None = None,
     held: int | None = 0,
+    companions: Mapping[int, int] = MappingProxyType({}),
 ) -> list[Claimed]:
     """Write the claim. `points` has one mapping for each fresh number: origin, params, grid_index, dedupe_key, why.
 
     `seconds` is how long the leases last without a heartbeat; None = as long as the deployment's. `held` is how many
     trials the worker has besides, which may share a trainer with these; None for who has no trainer of ours.
+    `companions` limits the company of those numbers that are named.
     """
     study = reservation.study
-    claimed = [_claimed(study.id, row.number, row.attempt + 1, row.draw, row.params) for row in reservation.again]
+    claimed = [
+        _claimed(study.id, row.number, row.attempt + 1, row.draw, row.params, companions.get(row.number))
+        for row in reservation.again
+    ]
     claimed += [
         _claimed(study.id, number, 1, draw, point["params"])
         for number, draw, point in zip(reservation.numbers, reservation.draws, points, strict=True)
@@ -202,8 +212,8 @@ def take(
     seqs = record(connection, study, changes, now)
     _run_again(connection, reservation, seqs, now)
     _insert_fresh(connection, reservation, points, seqs, now)
-    population = None if held is None else held + len(claimed)
-    _grant(connection, study.id, claimed, {"worker": worker, "now": now, "seconds": seconds, "population": population})
+    together = None if held is None else held + len(claimed)
+    _grant(connection, study.id, claimed, {"worker": worker, "now": now, "seconds": seconds, "together": together})
     counters = {
         "allocated": study.allocated + len(reservation.numbers),
         "drawn": study.drawn + len(reservation.draws),
@@ -215,7 +225,14 @@ def take(
     return claimed
 
 
-def _claimed(study_id: int, number: int, attempt: int, draw: int, params: Mapping[str, Any] | None) -> Claimed:
+def _claimed(
+    study_id: int,
+    number: int,
+    attempt: int,
+    draw: int,
+    params: Mapping[str, Any] | None,
+    companions: int | None = None,
+) -> Claimed:
     return Claimed(
         study_id=study_id,
         number=number,
@@ -223,6 +240,7 @@ def _claimed(study_id: int, number: int, attempt: int, draw: int, params: Mappin
         token=secrets.token_hex(16),
         draw=draw if params is None else None,
         params=params,
+        companions=companions,
     )
 
 
@@ -297,12 +315,25 @@ def _fresh_trials(dialect: str) -> Insert:
 
 
 def _grant(connection: Connection, study_id: int, claimed: Sequence[Claimed], common: Mapping[str, Any]) -> None:
-    """Write attempts and leases; `common` is what all have: worker, now, population, seconds."""
+    """Write attempts and leases; `common` is what all have: worker, now, seconds, and how many are held `together`."""
     dialect = connection.dialect.name
-    rows = pack([{"number": claim.number, "attempt": claim.attempt, "token": claim.token} for claim in claimed])
-    given = {"study": study_id, "worker": common["worker"], "rows": rows}
-    connection.execute(_fresh_attempts(dialect), {**given, "now": common["now"], "population": common["population"]})
+    rows = [
+        {
+            "number": claim.number,
+            "attempt": claim.attempt,
+            "token": claim.token,
+            "population": _population(claim, common["together"]),
+        }
+        for claim in claimed
+    ]
+    given = {"study": study_id, "worker": common["worker"], "rows": pack(rows)}
+    connection.execute(_fresh_attempts(dialect), {**given, "now": common["now"]})
     connection.execute(_fresh_leases(dialect), {**given, "seconds": common["seconds"]})
+
+
+def _population(claim: Claimed, together: int | None) -> int | None:
+    """Say with how many it may come to share a trainer: who is limited waits for others to go."""
+    return together if together is None or claim.companions is None else min(together, claim.companions)
 
 
 _GRANTED: Columns = {"number": Integer(), "attempt": Integer(), "token": Text()}
@@ -314,10 +345,9 @@ def _fresh_attempts(dialect: str) -> Insert:
         "study_id": bindparam("study"),
         "worker": bindparam("worker"),
         "state": AttemptState.RUNNING.value,
-        "population": bindparam("population"),
         "started_at": bindparam("now"),
     }
-    return insert_rowset(dialect, Attempt, _GRANTED, fixed)
+    return insert_rowset(dialect, Attempt, {**_GRANTED, "population": Integer()}, fixed)
 
 
 @cache

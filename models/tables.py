@@ -177,7 +177,8 @@ class Attempt(Table):
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
-    # How many trials shared its trainer, itself included: no more than this by its claim, and exactly once it was said.
+    # How many trials shared its trainer, itself included. By its claim what the worker held then, within the limit of
+    # its company; exactly once it was said.
     population: Mapped[int | None]
     # Its share of the seconds that its trainer spent on steps.
     seconds: Mapped[float | None]

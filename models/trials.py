@@ -1,6 +1,6 @@
 """Reading trials: pages, deltas, one, its measurements and attempts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,9 @@ from models.tables import Attempt, Lease, Measurement, Study, Trial
 # Past every finite score, so that trials without one sort behind those that have one.
 _NO_SCORE = 1.7976931348623157e308
 _SCORE: ColumnElement[float] = func.coalesce(Trial.score, _NO_SCORE)
+
+# Of an attempt: number, attempt, state, reason, population.
+Past = Row[int, int, str, str | None, int | None]
 
 # What the public sort words order by, and whether downwards. The trial's number settles ties.
 SORTS: dict[str, tuple[Any, bool]] = {
@@ -120,25 +123,26 @@ def count_strikes(connection: Connection, study_id: int, numbers: Sequence[int])
     return {(row.number, row.reason): row.strikes for row in connection.execute(query)}
 
 
-def last_lost(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[int, str | None]]:
-    """Return by trial with how many, itself included, it shared a trainer when it was lost the last time, and why it was.
+def past_attempts(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, list[Past]]:
+    """Return by trial what is to be known of its attempts, the first one first.
 
-    `attempts` gives each trial's attempt from now on (number -> attempt). Those are left out whose last attempt before
-    that was not lost; attempts that were given back say nothing.
+    Attempts that were given back are left out: they say nothing of a trial.
     """
-    if not attempts:
+    if not numbers:
         return {}
     query = (
         select(Attempt.number, Attempt.attempt, Attempt.state, Attempt.reason, Attempt.population)
         .where(
             Attempt.study_id == study_id,
-            Attempt.number.in_(list(attempts)),
+            Attempt.number.in_(numbers),
             Attempt.state != AttemptState.RELEASED,
         )
         .order_by(Attempt.number, Attempt.attempt)
     )
-    last = {row.number: row for row in connection.execute(query) if row.attempt < attempts[row.number]}
-    return {number: (row.population or 1, row.reason) for number, row in last.items() if row.state == AttemptState.LOST}
+    found: dict[int, list[Past]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.number, []).append(row)
+    return found
 
 
 def attempt_of(connection: Connection, study_id: int, number: int, token: str) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from models.tables import Lease, Study, Worker
@@ -78,3 +78,13 @@ def unmoved(connection: Connection, tokens: Mapping[str, int]) -> list[Row[Any]]
         .with_for_update()
     )
     return [row for row in connection.execute(query) if row.beat == tokens[row.token]]
+
+
+def count_held(connection: Connection, study_id: int, workers: Collection[str]) -> dict[str, int]:
+    """Count the trials of a study that each of these workers holds, beaten for or not."""
+    query = (
+        select(Lease.worker, func.count().label("trials"))
+        .where(Lease.study_id == study_id, Lease.worker.in_(workers))
+        .group_by(Lease.worker)
+    )
+    return {row.worker: row.trials for row in connection.execute(query)}

@@ -24,8 +24,8 @@ from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY, AttemptState, TrialState
 from search import duplicates
 from search.clock import Clock, utc_now
+from search.company import companions
 from search.definition import StudyDefinition
-from search.failures import Failure
 from search.records import Suggestion
 from search.sampling import derive_seed
 from search.sharing import share
@@ -48,8 +48,8 @@ class Claim:
     """A trial to run: what, with which parameters, and the token every write about it must carry.
 
     `checkpoints` are what it may go on from, the newest first. `companions` is the most trials, itself included, that
-    may share a trainer with it; None = any. Its trainer died when it had company, so it runs with half of it next, until
-    it is alone, and stays so as long as its trainers die: a trial that kills trainers is found by halving.
+    may share a trainer with it; None = any. It was lost when it had company, so it runs with half of it next, until it
+    is alone, and stays so as long as it is lost: a trial that kills trainers or workers is found by halving.
     """
 
     study_id: int
@@ -78,7 +78,8 @@ class Wish:
     """What a worker would take: trials of its queue, or of one `study` of it alone, of which it holds `held` already.
 
     `objectives` are the registered ones that it can run, `capacity` is how many trials more it has room for, and
-    `workers` how many could run them, itself included. A study that it has just left to others, `after`, comes last.
+    `workers` how many could run them, itself included. Studies that it has left to others, `after`, come last, in this
+    order.
     """
 
     worker: str
@@ -88,15 +89,7 @@ class Wish:
     study: int | None = None
     workers: int = 1
     held: int = 0
-    after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What a claim needs to know of a trial's earlier attempts."""
-
-    checkpoints: tuple[Checkpoint, ...] = ()
-    companions: int | None = None
+    after: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -111,7 +104,6 @@ class _Known:
 
 
 _MOST_KNOWN = 32
-_NO_PAST = _Past()
 
 
 class Claimer:
@@ -178,14 +170,18 @@ class Claimer:
 
     def _take_any(self, wish: Wish) -> list[Claimed]:
         """Try one study after another, each in a transaction of its own: two row locks held at once could cross."""
-        passed = set() if wish.after is None else {wish.after}
+        passed = set(wish.after)
         while True:
             study_id, claimed = self.database.write(partial(self._take, wish=wish, passed=frozenset(passed)))
             if claimed:
                 return claimed
             if study_id is None:
-                return [] if wish.after is None else self._take_of(wish.after, wish)
+                return self._take_first(wish.after, wish)
             passed.add(study_id)
+
+    def _take_first(self, studies: Sequence[int], wish: Wish) -> list[Claimed]:
+        """Claim from the first of these that has work."""
+        return next(filter(None, (self._take_of(study_id, wish) for study_id in studies)), [])
 
     def _take(self, connection: Connection, wish: Wish, passed: frozenset[int]) -> tuple[int | None, list[Claimed]]:
         """Claim from the first study that may have work and was not passed over yet."""
@@ -210,7 +206,11 @@ class Claimer:
         if reservation is None:
             return []
         points = self._points(known, reservation.draws)
-        return claims.take(connection, reservation, points, worker=wish.worker, now=now, held=wish.held)
+        again = {row.number: row.attempt + 1 for row in reservation.again}
+        limits = companions(connection, study_id, again)
+        return claims.take(
+            connection, reservation, points, worker=wish.worker, now=now, held=wish.held, companions=limits
+        )
 
     def _know(self, connection: Connection, study: Row[Any]) -> _Known:
         with self._knowing:
@@ -242,8 +242,8 @@ class Claimer:
         if waiting:
             filled += self._suggest(study_id, waiting)
         again = {claim.number: claim.attempt for claim in filled if claim.attempt > 1}
-        pasts = self.database.read(partial(_pasts, study_id=study_id, attempts=again)) if again else {}
-        return [_claim(known, claim, pasts.get(claim.number, _NO_PAST)) for claim in filled]
+        resumable = self.database.read(partial(_resumable, study_id=study_id, attempts=again)) if again else {}
+        return [_claim(known, claim, resumable.get(claim.number, ())) for claim in filled]
 
     def _known_of(self, study_id: int) -> _Known:
         known = self._known.get(study_id)
@@ -301,27 +301,16 @@ def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Rese
     return found.cut(fair - wish.held) if fair > wish.held else None
 
 
-def _pasts(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, _Past]:
-    """Return what is to be known of trials that run again (number -> attempt)."""
-    resumable = checkpoints.checkpoints_of(connection, study_id, attempts)
-    lost = trials.last_lost(connection, study_id, attempts)
+def _resumable(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[Checkpoint, ...]]:
+    """Return what trials that run again (number -> attempt) may go on from."""
+    kept = checkpoints.checkpoints_of(connection, study_id, attempts)
     return {
-        number: _Past(
-            tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in resumable.get(number, ())),
-            _company(*lost[number]) if number in lost else None,
-        )
-        for number in attempts
+        number: tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in rows)
+        for number, rows in kept.items()
     }
 
 
-def _company(population: int, reason: str | None) -> int | None:
-    """Say how many may run together of those that were lost together; who killed a trainer alone has no company again."""
-    if reason == Failure.POISON:
-        return 1
-    return population // 2 if population > 1 else None
-
-
-def _claim(known: _Known, claimed: Claimed, past: _Past) -> Claim:
+def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -> Claim:
     return Claim(
         study_id=claimed.study_id,
         number=claimed.number,
@@ -330,8 +319,8 @@ def _claim(known: _Known, claimed: Claimed, past: _Past) -> Claim:
         params=claimed.params or {},
         definition=known.definition,
         seed=derive_seed(known.seed, claimed.number),
-        checkpoints=past.checkpoints,
-        companions=past.companions,
+        checkpoints=resumable,
+        companions=claimed.companions,
     )
 
 

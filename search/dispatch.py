@@ -50,13 +50,13 @@ class Dispatcher:
         study: int | None = None,
         workers: int = 1,
         held: int = 0,
-        after: int | None = None,
+        after: Sequence[int] = (),
     ) -> list[Claim]:
         """Take up to `capacity` trials of one study, parameters and all; an empty list when there is nothing to do.
 
         `study` asks for trials of that study (its key) alone, of which the caller holds `held` already; `after` names
-        one that the caller has just left to others, and takes of it only if no other has work. A claim with room for
-        several leaves the others of `workers` that could run them their share, see `search.sharing`.
+        those that the caller has left to others, and takes of the first that can give only if no other study has work.
+        A claim with room for several leaves the others of `workers` that could run them their share, see `search.sharing`.
         """
         wish = Wish(self.worker, queue, capacity, objectives, study=study, workers=workers, held=held, after=after)
         return self._claimer.claim(wish)

@@ -34,10 +34,11 @@ _POLICIES = {
     Failure.TIMEOUT: _Policy(attempts=2, attempt_state=AttemptState.ENDED, pause_seconds=1),
     # The trainer died under this trial while its supervisor lived.
     Failure.POISON: _Policy(attempts=3, attempt_state=AttemptState.LOST, pause_seconds=1),
-    # The trainer died under this trial and others: which of them it was is found by halving, so all run again at once.
+    # The trainer, or the worker, died under this trial and others: which of them it was is found by halving, so all run
+    # again at once.
     # Halving a lane of any size ends long before this bound.
     Failure.LANE: _Policy(attempts=100, attempt_state=AttemptState.LOST, pause_seconds=0),
-    # The worker itself fell silent: no fault of the trial.
+    # The worker itself fell silent while it held this trial alone: most likely no fault of the trial.
     Failure.INFRASTRUCTURE: _Policy(attempts=5, attempt_state=AttemptState.LOST, pause_seconds=1),
 }
 _PAUSE_CAP_SECONDS = 600.0

@@ -20,7 +20,7 @@ from search.errors import Conflict, Fault, InvalidValue
 from search.failures import Failure
 from search.interventions import ChangedTrial, changed, locked
 from search.records import Measurement, TrialRecord
-from search.reporting import Report, Result
+from search.reporting import Holding, Report, Result
 from search.scoring import chosen
 from search.views import get_trial, read_definition, trial_record
 
@@ -45,25 +45,6 @@ class Renewal:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Holding:
-    """An attempt of a trial, and the token that speaks for it."""
-
-    study_id: int
-    number: int
-    attempt: int
-    token: str
-    definition: StudyDefinition
-
-    @property
-    def id(self) -> str:
-        return show_trial(self.study_id, self.number)
-
-    @property
-    def key(self) -> tuple[int, int, int]:
-        return self.study_id, self.number, self.attempt
-
-
 def measure(
     connection: Connection, project_id: int, text: str, token: str, measurements: Sequence[Measurement]
 ) -> Renewal:
@@ -78,7 +59,7 @@ def measure(
         # Looked at again: it may have changed while the lease's lock was waited for.
         now = get_trial(connection, project_id, text)
         raise _refusal(now, trials.attempt_of(connection, now.study_id, now.number, token))
-    holding = _Holding(
+    holding = Holding(
         lease.study_id,
         lease.number,
         lease.attempt,
@@ -94,7 +75,7 @@ def measure(
     return Renewal(asked or _pruned(connection, holding), lease.seconds)
 
 
-def _pruned(connection: Connection, holding: _Holding) -> str | None:
+def _pruned(connection: Connection, holding: Holding) -> str | None:
     """Return the decision that stands against the trial, from these measurements or from earlier ones."""
     if holding.definition.pruning is None:
         return None
@@ -142,15 +123,15 @@ def release(
     return changed(connection, project_id, text)
 
 
-def _holding(connection: Connection, study: Row[Any], trial: Row[Any], token: str) -> _Holding:
+def _holding(connection: Connection, study: Row[Any], trial: Row[Any], token: str) -> Holding:
     """Return the trial's latest attempt if this token was given for it. Raise Conflict."""
     attempt = trials.attempt_of(connection, study.id, trial.number, token)
     if attempt is None or attempt != trial.attempt:
         raise _refusal(trial_record(trial), attempt)
-    return _Holding(study.id, trial.number, attempt, token, read_definition(study.definition))
+    return Holding(study.id, trial.number, attempt, token, read_definition(study.definition))
 
 
-def _values(connection: Connection, holding: _Holding, said: Tell) -> Mapping[str, float] | None:
+def _values(connection: Connection, holding: Holding, said: Tell) -> Mapping[str, float] | None:
     if said.values is not None or said.state != TrialState.COMPLETED:
         return said.values
     kept: Mapping[str, float] | None = None
@@ -171,7 +152,7 @@ def _check(definition: StudyDefinition, said: Tell, values: Mapping[str, float] 
         raise InvalidValue([Fault(f"values.{metric}", "is required: it is the metric that the study optimizes")])
 
 
-def _result(holding: _Holding, said: Tell, values: Mapping[str, float] | None) -> Result:
+def _result(holding: Holding, said: Tell, values: Mapping[str, float] | None) -> Result:
     lines = [line for line in (said.reason or "").splitlines() if line.strip()]
     return Result(
         holding,
@@ -184,7 +165,7 @@ def _result(holding: _Holding, said: Tell, values: Mapping[str, float] | None) -
     )
 
 
-def _contradiction(connection: Connection, holding: _Holding, place: int, report: Report) -> Conflict:
+def _contradiction(connection: Connection, holding: Holding, place: int, report: Report) -> Conflict:
     stands = {row.step: row.values for row in trials.reported(connection, *holding.key)}[report.step]
     message = f"step {report.step} has {_shown(stands)} already; send that, or another step"
     return Conflict(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from models import endings, leases, trials
 from models.endings import Ending, Verdicts
+from models.ids import show_trial
 from models.session import Connection
 from models.states import AttemptState, TrialState
 from search import rungs
@@ -41,6 +42,25 @@ class Held(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """An attempt of a trial, and the token that speaks for it."""
+
+    study_id: int
+    number: int
+    attempt: int
+    token: str
+    definition: StudyDefinition
+
+    @property
+    def id(self) -> str:
+        return show_trial(self.study_id, self.number)
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return self.study_id, self.number, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A measurement of a claimed trial."""
 
@@ -63,7 +83,7 @@ class Ran:
     """How an attempt was run.
 
     `lane` names the lane it was stepped in (None: in none), `population` is the largest number of trials that it was
-    stepped with, itself included, or whose trainer died with its own, and `seconds` its share of the time spent on
+    stepped with, itself included, or that were lost with it, and `seconds` its share of the time spent on
     steps. `alone` says why it was trained alone although it might have shared.
     """
 

@@ -15,14 +15,15 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
-from models import checkpoints, closings, endings, idempotency, studies, trials, workers
+from models import checkpoints, closings, idempotency, studies, workers
 from models.ids import show_study
 from models.leases import CLIENT
 from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY
+from search import reporting
 from search.clock import Clock, utc_now
-from search.failures import Failure, after
+from search.company import lost_with_workers
 from search.schema import EXTERNAL
 from search.views import read_definition
 
@@ -156,23 +157,11 @@ class Reaper:
             return 0
         beats = {row.token: self._seen[row.token].beat for row in dead}
         still = workers.unmoved(connection, beats)
-        now = self._clock()
-        strikes = trials.count_strikes(connection, study_id, [row.number for row in still])
-        lost = [
-            after(
-                Failure.INFRASTRUCTURE,
-                row.number,
-                row.attempt,
-                row.token,
-                now,
-                strikes=strikes.get((row.number, Failure.INFRASTRUCTURE.value), 0),
-            )
-            for row in still
-        ]
-        if lost:
-            endings.end(connection, study_id, lost, now=now, max_failed=read_definition(study.definition).max_failed)
-            log.warning("took back %d trials of silent workers %s", len(lost), {row.worker for row in still})
-        return len(lost)
+        if still:
+            lost = lost_with_workers(connection, study_id, read_definition(study.definition), still)
+            reporting.finish(connection, lost, now=self._clock())
+            log.warning("took back %d trials of silent workers %s", len(still), {row.worker for row in still})
+        return len(still)
 
     def _sweep_forever(self) -> None:
         # Never longer than the period: a death is noticed within a lease and two of them.

@@ -35,11 +35,11 @@ _TIDY_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What a shift came to: how many trials it ran, whether this host is sound, which study it left to others."""
+    """What a shift came to: how many trials it ran, whether this host is sound, whether it left its study to others."""
 
     ran: int
     sound: bool
-    left: int | None = None
+    yielded: bool = False
 
 
 class Supervisor:
@@ -113,12 +113,14 @@ class Supervisor:
         done = 0
         with self._turn:
             last: _Served | None = None
+            # What was left to others, the longest ago first: so the studies that wait take turns, however many they are.
+            left: list[int] = []
             while (last is None or last.sound) and self._keeper.ready() is not None:
                 claimed = self.dispatcher.claim(
                     queue=self.habits.queue,
                     capacity=1,
                     objectives=self._objectives,
-                    after=None if last is None else last.left,
+                    after=left,
                 )
                 if not claimed:
                     break
@@ -130,6 +132,7 @@ class Supervisor:
                     # Beaten on by nobody's wish, a lease would outlast whatever went wrong here.
                     self._held.drop(claimed)
                 done += last.ran
+                left = _behind(left, claimed[0].study_id, yielded=last.yielded)
         return done
 
     def _shift(self, first: Claim) -> _Served:
@@ -146,7 +149,7 @@ class Supervisor:
             if shift.spoilt:
                 # Out of memory or a CUDA error may have spoilt the process.
                 self._keeper.end()
-        return _Served(shift.ran, shift.sound, first.study_id if shift.yielded else None)
+        return _Served(shift.ran, shift.sound, shift.yielded)
 
     def _claim_more(self, first: Claim) -> ClaimMore:
         """Return how more trials of this one's study are claimed; what it returns is held."""
@@ -230,3 +233,9 @@ class Supervisor:
         self._peers = self._database.write(
             lambda connection: greet(connection, row, heartbeat_seconds=pace), durable=False
         )
+
+
+def _behind(left: list[int], served: int, *, yielded: bool) -> list[int]:
+    """Say which studies come last from now on, in order. Those before the one just served had nothing to give."""
+    later = left[left.index(served) + 1 :] if served in left else left
+    return [*later, served] if yielded else later

@@ -66,7 +66,7 @@ def _spared(world: World) -> Iterator[str]:
     """A worker that lives, and that no fault has silenced, keeps its trial."""
     for study_id, (_, tables) in world.studies.items():
         for row in tables["attempt"]:
-            if row.state == "lost" and row.reason == "infrastructure":
+            if row.state == "lost" and row.reason in {"infrastructure", "lane"}:
                 place = (study_id, row.number, row.attempt)
                 if _lived_on(world.seen, place) and not _silenced(world.seen, place):
                     yield f"attempt {row.attempt} of trial {show_trial(study_id, row.number)} was taken from a living worker"

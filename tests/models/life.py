@@ -21,6 +21,7 @@ ATTEMPTS: Mapping[str, int] = {
 }
 FIRST_PAUSE = 1.0
 PAUSELESS = frozenset({"lane"})
+LOST = frozenset({"poison", "lane", "infrastructure"})
 GRID_POINTS = 6
 REDUCTION = 2
 # The steps a test reports at; pruning looks at those that are powers of the reduction.
@@ -42,7 +43,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Trial:
-    """One trial. `due` bounds when it may run again."""
+    """One trial. `due` bounds when it may run again.
+
+    `company` is with how many it runs, as far as is known (None: a client has it), and `limit` with how many it may.
+    """
 
     number: int
     state: TrialState = TrialState.RUNNING
@@ -55,6 +59,8 @@ class Trial:
     measured: dict[tuple[int, int], float] = field(default_factory=dict)
     rungs: dict[int, float] = field(default_factory=dict)
     stopped: bool = False
+    company: int | None = None
+    limit: int | None = None
 
     @property
     def facts(self) -> tuple[int, TrialState, int, float | None]:
@@ -74,6 +80,26 @@ class Trial:
     def strikes(self, failure: str) -> int:
         """Count earlier attempts, since the last pardon, that failed in the same way."""
         return sum(why == failure and self.forgiven < attempt < self.attempt for attempt, why in self.failures)
+
+    def join(self, others: int | None) -> None:
+        """Let it be held together with so many, itself included, of which no more than its limit run."""
+        self.company = others if others is None or self.limit is None else min(others, self.limit)
+
+    def lose(self, held: int) -> Outcome:
+        """Say what it is to it that its worker died, which held so many: nobody's fault unless it was alone."""
+        if self.company is not None:
+            self.join(max(self.company, held))
+        return Outcome(TrialState.FAILED, failure="lane" if (self.company or 1) > 1 else "infrastructure")
+
+    def suspect(self, failure: str) -> None:
+        """Halve the company of what was lost; what has run to any other end is not suspected any more."""
+        company = self.company or 1
+        if failure not in LOST:
+            self.limit = None
+        elif failure == "poison" or (company == 1 and self.limit is not None):
+            self.limit = 1
+        else:
+            self.limit = company // 2 or None
 
     def target(self, outcome: Outcome) -> TrialState:
         """Say where an outcome by itself would move this trial."""
@@ -127,12 +153,15 @@ class Study:
         again = [trial for trial in self.trials if trial.waits(now)][: max(0, room)]
         return again, max(0, min(room - len(again), self.budget - len(self.trials)))
 
-    def claim(self, capacity: int, now: datetime) -> list[Trial]:
+    def claim(self, capacity: int, now: datetime, *, together: bool) -> list[Trial]:
+        """Start trials, for one who runs them together or for a client."""
         again, fresh = self.ready(capacity, now)
         for trial in again:
             trial.start()
         new = [Trial(number) for number in range(len(self.trials), len(self.trials) + fresh)]
         self.trials += new
+        for trial in again + new:
+            trial.join(len(again) + fresh if together else None)
         return again + new
 
     def report(self, trial: Trial, step: int, value: float) -> tuple[bool, bool]:
@@ -165,6 +194,7 @@ class Study:
             pause = FIRST_PAUSE * 2.0 ** trial.strikes(outcome.failure)
             trial.due = (now, now + timedelta(seconds=pause)) if outcome.failure not in PAUSELESS else None
             trial.failures.append((trial.attempt, outcome.failure))
+            trial.suspect(outcome.failure)
         if target is TrialState.QUEUED and (self.state not in LIVE or trial.told):
             target = TrialState.CANCELLED
         if target is TrialState.COMPLETED and self.prunes and trial.stopped:

@@ -167,7 +167,7 @@ class TrialLife(Witness):
         held = sorted(mine, key=lambda held: held.place)[:count] if study.state in LIVE else []
         for one in held:
             one.beats += 1
-        more = study.claim(count - len(held), self.now) if len(held) < count else []
+        more = study.claim(count - len(held), self.now, together=False) if len(held) < count else []
         return [one.place for one in held] + [(study.id, trial.number, trial.attempt) for trial in more]
 
     @precondition(lambda self: self.told or self.asked)
@@ -185,7 +185,7 @@ class TrialLife(Witness):
         if answer is None:
             return
         if not late:
-            self._end([token], outcome, said=outcome)
+            self._end({token: outcome}, said=outcome)
             self.told.append((token, place))
             late = fate is Fate.REPEATS
         refused = None if not late or self._stands(place, outcome) else Conflict
@@ -230,6 +230,7 @@ class TrialLife(Witness):
         if fate is Fate.REPEATS:
             self._grant_unheard(worker, self._expect_claim(capacity))
         assert [claim.key for claim in answer.value] == self._expect_claim(capacity)
+        assert all(claim.companions == self.trial(claim.key).limit for claim in answer.value)
         for claim in answer.value:
             self._hold(claim.token, Held(worker, claim.key, claim=claim))
 
@@ -286,7 +287,7 @@ class TrialLife(Witness):
         answer = self._do(fate, lambda: self.workers[one.worker].finish(results))
         if answer is not None:
             claims = _claims(held)
-            self._end([claim.token for claim in claims], outcome, said=outcome)
+            self._end({claim.token: outcome for claim in claims}, said=outcome)
             first = fate is not Fate.REPEATS
             assert answer.value == {c.token: "accepted" if first else self._word(c, outcome) for c in claims}
 
@@ -329,7 +330,7 @@ class TrialLife(Witness):
             self._beat(set(WORKERS) - silent)
             taken += self._sweep(lookers)
         assert taken == len(lost)
-        self._end(lost, Outcome(TrialState.FAILED, failure="infrastructure"), said=None)
+        self._end(self._lost(lost), said=None)
         self.workers |= {name: self.ledger.worker(name) for name in silent}
 
     @precondition(lambda self: len(self.mine) == len(self.held))

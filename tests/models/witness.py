@@ -3,7 +3,8 @@
 The rules by which they live are in `tests.models.machine`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -147,7 +148,7 @@ class Witness(RuleBasedStateMachine):
         if not ready:
             return []
         study = min(ready, key=lambda study: (study.running, len(study.trials), study.id))
-        return [(study.id, trial.number, trial.attempt) for trial in study.claim(capacity, self.now)]
+        return [(study.id, trial.number, trial.attempt) for trial in study.claim(capacity, self.now, together=True)]
 
     def _grant_unheard(self, holder: str, places: Sequence[Place]) -> None:
         """Note new leases of whoever is not among the workers, or never heard of them."""
@@ -165,12 +166,18 @@ class Witness(RuleBasedStateMachine):
     def _why_stop(self, held: Held) -> str | None:
         return self.studies[held.place[0]].why_stop or self.trial(held.place).told
 
-    def _end(self, tokens: Iterable[str], outcome: Outcome, *, said: Outcome | None) -> None:
+    def _end(self, outcomes: Mapping[str, Outcome], *, said: Outcome | None) -> None:
         """Let the model end what these tokens hold; what their workers know is stale from now on."""
-        ended = [self.held.pop(token) for token in list(tokens)]
-        for study_id, group in groupby(sorted(ended, key=lambda one: one.place), key=lambda one: one.place[0]):
-            self.studies[study_id].end([(self.trial(one.place), outcome) for one in group], self.now)
-        self.gone += [Gone(one.worker, one.claim, said) for one in ended if one.claim is not None]
+        ended = [(self.held.pop(token), outcome) for token, outcome in outcomes.items()]
+        for study_id, group in groupby(sorted(ended, key=_place), key=lambda each: each[0].place[0]):
+            self.studies[study_id].end([(self.trial(one.place), outcome) for one, outcome in group], self.now)
+        self.gone += [Gone(one.worker, one.claim, said) for one, _ in ended if one.claim is not None]
+
+    def _lost(self, tokens: Sequence[str]) -> dict[str, Outcome]:
+        """Say what it is to each of these that its worker fell silent: it was alone, or in company."""
+        held = Counter((held.worker, held.place[0]) for held in self.held.values())
+        lost = {token: self.held[token] for token in tokens}
+        return {token: self.trial(one.place).lose(held[one.worker, one.place[0]]) for token, one in lost.items()}
 
     def _word(self, claim: Claim, outcome: Outcome) -> str:
         """Say how a result is answered that comes too late."""
@@ -214,6 +221,9 @@ class Witness(RuleBasedStateMachine):
         assert {row.token: (row.worker, place_of(row), row.beat) for row in rows["lease"]} == {
             token: (held.worker, held.place, held.beats) for token, held in self.held.items()
         }
+        assert {place_of(row): row.population for row in rows["attempt"] if row.finished_at is None} == {
+            held.place: self.trial(held.place).company for held in self.held.values()
+        }
         assert {(*place_of(row), row.step): row.values for row in rows["measurement"]} == {
             (study, trial.number, *at): {"val_loss": value}
             for study, trial in trials
@@ -253,6 +263,10 @@ def wipe(ledger: Ledger) -> None:
 
 def _counted(row: Any) -> tuple[object, ...]:
     return row.id, row.state, row.budget, row.allocated, row.running, row.finished
+
+
+def _place(ended: tuple[Held, Outcome]) -> Place:
+    return ended[0].place
 
 
 def place_of(row: Any) -> Place:

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from sqlalchemy import update
+
 from models.ids import read_study
+from models.session import Work
 from models.states import TrialState
+from models.tables import Attempt
 from models.workers import greet
 from search import interventions, service
 from search.dispatch import Claim, Dispatcher, Ran, Result
@@ -112,9 +117,20 @@ def test_who_has_left_a_study_to_others_comes_back_to_it_last(ledger: Ledger) ->
     worker = ledger.worker()
     worker.finish([done(claim) for claim in worker.claim(queue="cpu", capacity=5, study=_key(waited))])
     worker.release(worker.claim(queue="cpu", capacity=2, study=_key(left)), reason="yielded")
-    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{waited}-5"]
-    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=_key(left))] == [f"{left}-0"]
-    assert worker.claim(queue="gpu", capacity=1, after=_key(left)) == []
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=[_key(left)])] == [f"{waited}-5"]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=[_key(left)])] == [f"{left}-0"]
+    assert worker.claim(queue="gpu", capacity=1, after=[_key(left)]) == []
+
+
+def test_of_studies_that_were_left_the_one_left_longest_ago_comes_first(ledger: Ledger) -> None:
+    """Of two trials each the second study has had one more than the others, the third has none left."""
+    first, second, third = (ledger.create(definition(trials=2, labels={"copy": copy})) for copy in "abc")
+    worker = ledger.worker()
+    for study, count in ((second, 1), (third, 2)):
+        worker.finish([done(claim) for claim in worker.claim(queue="cpu", capacity=count, study=_key(study))])
+    left = [_key(third), _key(second), _key(first)]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=left)] == [f"{second}-1"]
+    assert [claim.id for claim in worker.claim(queue="cpu", capacity=1, after=left)] == [f"{first}-0"]
 
 
 def test_only_those_wait_that_this_worker_can_run(ledger: Ledger) -> None:
@@ -134,6 +150,17 @@ def test_an_attempt_tells_with_how_many_it_shared_at_most(ledger: Ledger) -> Non
     worker.claim(queue="cpu", capacity=3)
     worker.claim(queue="cpu", capacity=2, study=_key(study), held=3)
     assert [row.population for row in ledger.rows("attempt")] == [3, 3, 3, 5, 5]
+
+
+def test_who_may_have_little_company_tells_of_no_more(ledger: Ledger) -> None:
+    """Eight were lost together, so four may be; the two that are new may meet anyone."""
+    study = ledger.create(definition(trials=11))
+    worker = ledger.worker()
+    worker.finish([_killed(claim) for claim in worker.claim(queue="cpu", capacity=8)])
+    worker.claim(queue="cpu", capacity=10)
+    worker.claim(queue="cpu", capacity=1, study=_key(study), held=2)
+    again = {row.number: row.population for row in ledger.rows("attempt") if row.state == "running"}
+    assert again == {**dict.fromkeys(range(8), 4), 8: 10, 9: 10, 10: 3}
 
 
 def test_what_was_said_of_a_run_is_stored(ledger: Ledger) -> None:
@@ -236,6 +263,33 @@ def test_a_suspicion_outlasts_a_release_but_no_run(ledger: Ledger) -> None:
     worker.finish(timed_out)
     ledger.clock.move(3600)
     assert _companions(worker.claim(queue="cpu", capacity=8)) == [None] * 8
+
+
+def test_the_company_of_a_claim_is_settled_with_it(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written once the claim stands, changes nothing of what it says."""
+    ledger.create(definition(trials=8))
+    worker = ledger.worker()
+    worker.finish([_killed(claim) for claim in worker.claim(queue="cpu", capacity=8)])
+    write = ledger.database.write
+
+    def overtaken(work: Work[Any], **options: Any) -> Any:
+        said = write(work, **options)
+        write(lambda connection: connection.execute(update(Attempt).values(population=2)))
+        return said
+
+    monkeypatch.setattr(ledger.database, "write", overtaken)
+    assert _companions(worker.claim(queue="cpu", capacity=8)) == [4] * 8
+
+
+def test_who_is_suspected_and_lost_alone_stays_alone(ledger: Ledger) -> None:
+    ledger.create(definition(trials=4))
+    worker = ledger.worker()
+    worker.finish([_killed(claim) for claim in worker.claim(queue="cpu", capacity=4)])
+    for expected in (2, 1, 1):
+        (claim,) = worker.claim(queue="cpu", capacity=1)
+        assert (claim.number, claim.companions) == (0, expected)
+        worker.finish([Result(claim, TrialState.QUEUED, failure=Failure.INFRASTRUCTURE)])
+        ledger.clock.move(3600)
 
 
 def test_who_was_with_a_lost_worker_alone_may_have_any_company(ledger: Ledger) -> None:

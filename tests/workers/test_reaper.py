@@ -209,6 +209,59 @@ def test_attempts_are_bounded(ledger: Ledger, watch: Watch) -> None:
     assert ledger.study(study).record.state == "failed"
 
 
+def test_who_was_in_company_is_lost_as_in_a_lane(ledger: Ledger, watch: Watch) -> None:
+    """No strike and no pause, and half the company: also for the first one, which others have joined."""
+    study = ledger.create(definition(trials=8))
+    worker = ledger.worker("killed")
+    first = worker.claim(queue="cpu", capacity=1)
+    worker.claim(queue="cpu", capacity=7, study=first[0].study_id, held=1)
+    assert watch.sweeps(LEASE) == 8
+    assert [(trial.state, trial.reason) for trial in ledger.trials(study)] == [("queued", "lane")] * 8
+    assert {(row.state, row.reason, row.population) for row in ledger.rows("attempt")} == {("lost", "lane", 8)}
+    again = ledger.worker("other").claim(queue="cpu", capacity=8)
+    assert [(claim.number, claim.companions) for claim in again] == [(number, 4) for number in range(8)]
+
+
+def test_one_that_kills_workers_is_found_by_halving(ledger: Ledger, watch: Watch) -> None:
+    """Trial 3 of 9 kills each worker that runs it. Of those claimed as many are run as each may have for company."""
+    study = ledger.create(definition(trials=9))
+    deaths: list[int] = []
+    for life in range(40):
+        worker = ledger.worker(f"life {life}")
+        claims = worker.claim(queue="cpu", capacity=9)
+        room = min((claim.companions or 9 for claim in claims), default=0)
+        worker.release(claims[room:], reason="released")
+        if 3 in [claim.number for claim in claims[:room]]:
+            deaths.append(watch.sweeps(LEASE))
+        else:
+            worker.finish([done(claim) for claim in claims[:room]])
+        ledger.clock.move(3600)
+    assert deaths == [9, 4, 2, 1, 1, 1, 1, 1]
+    states = [(trial.state, trial.reason) for trial in ledger.trials(study)]
+    assert states == [("failed", "infrastructure") if number == 3 else ("completed", None) for number in range(9)]
+
+
+def test_who_waited_beyond_its_limit_was_not_among_the_lost(ledger: Ledger, watch: Watch) -> None:
+    """A worker holds eight of which it may run four: those four are halved, not the eight."""
+    ledger.create(definition(trials=8))
+    for life, population in enumerate([8, 4, 2]):
+        ledger.worker(f"life {life}").claim(queue="cpu", capacity=8)
+        assert watch.sweeps(LEASE) == 8
+        assert {row.population for row in ledger.rows("attempt") if row.attempt == life + 1} == {population}
+    ledger.worker("last").claim(queue="cpu", capacity=8)
+    watch.sweeps(LEASE)
+    assert {row.reason for row in ledger.rows("attempt") if row.attempt == 4} == {"infrastructure"}
+
+
+def test_trials_of_one_client_are_no_company(ledger: Ledger, watch: Watch) -> None:
+    study = ledger.create(definition(trials=3))
+    key, claimer = read_study(study), Claimer(ledger.database, clock=ledger.clock)
+    assert key is not None
+    ledger.database.write(lambda c: claimer.hold(c, key, client=f"{CLIENT}zoe", count=3, seconds=None))
+    assert watch.sweeps(LEASE) == 3
+    assert [trial.reason for trial in ledger.trials(study)] == ["infrastructure"] * 3
+
+
 def test_only_lost_attempts_are_counted(ledger: Ledger, watch: Watch) -> None:
     study = ledger.create(definition(trials=1))
     worker = ledger.worker()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,31 @@ def test_who_waited_is_next_though_it_has_had_more(ledger: Ledger, monkeypatch: 
     assert [start["trial"] for start in player.of("start")][:3] == [f"{new}-0", f"{new}-1", f"{old}-5"]
     stage.supervisor.ask_to_stop()
     turn.join(SECONDS)
+
+
+def test_studies_that_yield_to_each_other_leave_a_third_its_turn(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has had more trials than both will ever have, and still they take turns."""
+    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    stage = Stage(ledger, monkeypatch, slice_seconds=0.05)
+    third = ledger.create(definition(trials=6, labels={"copy": "third"}))
+    other = ledger.worker("other")
+    other.finish([done(claim) for claim in other.claim(queue="cpu", capacity=5)])
+    both = [ledger.create(definition(trials=2, labels={"copy": copy})) for copy in "ab"]
+    player = stage.plays(lambda start: [room(2), *trains_on(start)])
+    turn = stage.in_background()
+
+    def served() -> list[str]:
+        studies = [start["trial"].rpartition("-")[0] for start in player.of("start")]
+        return [study for study, _ in groupby(studies)]
+
+    until(lambda: len(served()) >= 7)
+    stage.supervisor.ask_to_stop()
+    turn.join(SECONDS)
+    turns = served()
+    assert set(turns[:3]) == {third, *both}
+    assert turns[3:6] == turns[:3]
 
 
 def test_nobody_yields_while_nobody_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
