@@ -26,8 +26,11 @@ SURE_TIMINGS = 20
 FIXED_SHARE = 0.1
 # Idleness is judged over so long, counts if it is more than this share, and enlarges the room by this factor at most.
 SPELL_SECONDS = 0.1
-IDLE_SHARE = 0.1
+IDLE_SHARE = 0.25
 MOST_GROWTH = 2.0
+# So many are held in any case: while one waits for its verdict and another is claimed, somebody is to be trained. More
+# than so many have never been needed to keep a trainer busy, and a search learns from what has ended.
+LEAST_ROOM, MOST_HELD = 4, 16
 # How many are tried beside the first, before anything is known of how cost grows with them.
 FIRST_ROOM = 4
 
@@ -111,7 +114,7 @@ class Leisure:
     """
 
     def __init__(self) -> None:
-        self.least = 1
+        self.least = LEAST_ROOM
         self._busy = self._idle = 0.0
 
     def work(self, seconds: float) -> None:
@@ -128,7 +131,7 @@ class Leisure:
         if spell >= SPELL_SECONDS:
             if self._idle > IDLE_SHARE * spell:
                 longer = min(spell / max(self._busy, 1e-9), MOST_GROWTH)
-                self.least = max(self.least, math.ceil(room * longer))
+                self.least = max(self.least, min(MOST_HELD, math.ceil(room * longer)))
             self._busy = self._idle = 0.0
         return self.least
 
