@@ -5,15 +5,31 @@ parameters, gradients and batch stay in the processor's first cache from one ste
 many members are one call. Matrix products are those of BLAS, on one thread; the loops release the interpreter's lock.
 What `training.networks.dense` and `optim.in_place` do with tensors is the plain form of what is done here.
 
-Shapes: P members with D parameters each, widths w_0 (inputs) to w_L (outputs), batches of up to n of N examples.
+Shapes: P members with D parameters each, widths w_0 (inputs) to w_L (outputs), N examples.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.compiled.jit import compiled
+from training.monitors import SAMPLED
+
+
+class Batches(NamedTuple):
+    """The next batches of P members, each as many and as large as it has: `steps` of `sizes` (P,) examples, the last maybe less.
+
+    Their `numbers` follow each other, those of a member from `starts[p]` to `starts[p + 1]`. So many batches were `taken`
+    (P,) of the epoch.
+    """
+
+    numbers: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    taken: NDArray[np.int64]
+
 
 RELU, TANH = 0, 1
 # So many examples are evaluated at a time: their outputs stay in the cache.
@@ -28,44 +44,47 @@ def train(
     inputs: NDArray[Any],
     labels: NDArray[np.int64],
     values: NDArray[Any],
-    numbers: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    batches: Any,  # noqa: ANN401 - a `Batches`
     rows: NDArray[Any],
     grads: NDArray[Any],
     moves: Any,  # noqa: ANN401 - a `training.compiled.moves.Moves`
     begin: int,
     end: int,
     offset: int,
-    due: NDArray[np.bool_],
+    since: int,
+    until: int,
     losses: NDArray[np.float64],
     readings: NDArray[np.float64],
 ) -> None:
     """Take steps of members from `begin` to before `end` of P: their rows (P, D), gradients (P, D) and state are overwritten.
 
-    The members' `moves` are counted from `offset` on.
-
-    Inputs (N, w_0) belong to classes, `labels` (N,), or where that is empty to numbers, `values` (N,). A batch are the
-    first `counts` (P,) of `numbers` (steps, P, n). Mean losses (steps, P) are written, and `readings` (steps, P, 3) as
-    `training.monitors.look` gives them where they are `due` (steps, P).
+    Of the steps that each has in its batches, those from `since` to before `until`. The members' `moves` are counted from
+    `offset` on. Inputs (N, w_0) belong to classes, `labels` (N,), or where that is empty to numbers, `values` (N,). Mean
+    losses (steps, P) are written; what `training.monitors.look` would see at every SAMPLED-th batch of an epoch is added
+    to the `readings` (P, 3).
     """
-    steps, _, size = numbers.shape
-    kept = np.empty(size * widths.sum(), rows.dtype)
-    slopes = np.empty((2, size * widths.max()), rows.dtype)
+    kept = np.empty(batches.sizes.max() * widths.sum(), rows.dtype)
+    slopes = np.empty((2, batches.sizes.max() * widths.max()), rows.dtype)
     before = np.empty(rows.shape[1], rows.dtype)
     for member in range(begin, end):
-        count = counts[member]
-        row, grad = rows[member], grads[member]
-        for step in range(steps):
-            _gather(inputs, numbers[step, member, :count], kept)
-            _forward(row, widths, activation, count, kept)
-            losses[step, member] = _head(kept, widths, labels, values, numbers[step, member, :count])
-            _backward(row, grad, widths, activation, count, kept, slopes)
-            if due[step, member]:
+        row, grad, size = rows[member], grads[member], batches.sizes[member]
+        last = batches.starts[member + 1]
+        for step in range(since, min(until, batches.steps[member])):
+            first = batches.starts[member] + step * size
+            numbers = batches.numbers[first : min(first + size, last)]
+            _gather(inputs, numbers, kept)
+            _forward(row, widths, activation, len(numbers), kept)
+            losses[step, member] = _head(kept, widths, labels, values, numbers)
+            _backward(row, grad, widths, activation, len(numbers), kept, slopes)
+            due = (batches.taken[member] + step) % SAMPLED == 0
+            if due:
                 before[:] = row
-                readings[step, member, 0], readings[step, member, 2] = _gauge(grad, widths)
+                norm, reach = _gauge(grad, widths)
+                readings[member, 0] += norm
+                readings[member, 2] += reach
             _move(row, grad, moves, member - offset, step)
-            if due[step, member]:
-                readings[step, member, 1] = _change(row, before)
+            if due:
+                readings[member, 1] += _change(row, before)
 
 
 @compiled
@@ -291,7 +310,10 @@ def _change(row: NDArray[Any], before: NDArray[Any]) -> float:
 @compiled
 def _move(row: NDArray[Any], grad: NDArray[Any], moves: Any, member: int, step: int) -> None:  # noqa: ANN401
     """Step one member as `optim.in_place` does."""
-    kind, lr, decay = moves.kind, moves.lr[step, member], moves.decay[member]
+    kind = moves.kind
+    if kind == STAY:
+        return
+    lr, decay = moves.lr[step, member], moves.decay[member]
     one, two = moves.one[member], moves.two[member]
     if kind == SGD:
         for k in range(len(row)):

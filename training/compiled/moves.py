@@ -33,37 +33,37 @@ class Moves(NamedTuple):
     second: Array
 
 
-# (rows (P, D), state, hyperparameters (P,), rates (steps, P)) -> moves. The state counts the steps as taken already.
-Prepare: TypeAlias = Callable[[Tensor, Any, Hyper, Tensor], Moves]
+# (rows (P, D), state, hyperparameters (P,), rates (steps, P), steps that each takes (P,)) -> moves.
+# The state counts the steps as taken already.
+Prepare: TypeAlias = Callable[[Tensor, Any, Hyper, Tensor, Tensor], Moves]
 
 
-def still(rows: Tensor, steps: int) -> Moves:
+def still_moves(rows: Tensor) -> Moves:
     """Return moves that change nothing: gradients alone are wanted."""
-    none = torch.zeros(steps, len(rows), dtype=rows.dtype)
-    return _moves(STAY, rows, none)
+    return _moves(STAY, rows, rows.new_zeros(0, len(rows)))
 
 
-def _sgd(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Moves:  # noqa: ANN401, ARG001
+def _sgd(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor, steps: Tensor) -> Moves:  # noqa: ANN401, ARG001
     return _moves(SGD, rows, -rates, decay=hyper["weight_decay"])
 
 
 def _heavy(kind: int) -> Prepare:
-    def prepare(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Moves:  # noqa: ANN401
+    def prepare(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor, steps: Tensor) -> Moves:  # noqa: ANN401, ARG001
         velocity: Tensor = state[1].velocity[0]
         return _moves(kind, rows, -rates, decay=hyper["weight_decay"], one=hyper["momentum"], first=velocity)
 
     return prepare
 
 
-def _adam(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Moves:  # noqa: ANN401
+def _adam(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor, steps: Tensor) -> Moves:  # noqa: ANN401
     on = hyper["bias_correction"].bool()
     first, second = (torch.where(on, each, 1.0) for each in corrections(state[1].step, hyper, rates))
-    return _adaptive(rows, state[1], hyper, rates, first, second, decay=hyper["weight_decay"])
+    return _adaptive(rows, state[1], hyper, rates, steps, first, second, decay=hyper["weight_decay"])
 
 
-def _adamw(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor) -> Moves:  # noqa: ANN401
+def _adamw(rows: Tensor, state: Any, hyper: Hyper, rates: Tensor, steps: Tensor) -> Moves:  # noqa: ANN401
     first, second = corrections(state[0].step, hyper, rates)
-    return _adaptive(rows, state[0], hyper, rates, first, second, kept=1 - rates * hyper["weight_decay"])
+    return _adaptive(rows, state[0], hyper, rates, steps, first, second, kept=1 - rates * hyper["weight_decay"])
 
 
 def _adaptive(
@@ -71,12 +71,13 @@ def _adaptive(
     own: Any,  # noqa: ANN401 - an AdamState
     hyper: Hyper,
     rates: Tensor,
+    steps: Tensor,
     first: Tensor,
     second: Tensor,
     **given: Tensor,
 ) -> Moves:
     root = second.sqrt()
-    own.step.add_(len(rates))
+    own.step.add_(steps)
     return _moves(
         ADAM,
         rows,

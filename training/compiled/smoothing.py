@@ -12,7 +12,9 @@ Floats = NDArray[np.float64]
 @compiled
 def follow(
     losses: Floats,
-    counts: Floats,
+    steps: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    lasts: NDArray[np.int64],
     limit: Floats,
     total: Floats,
     smooth: Floats,
@@ -21,23 +23,22 @@ def follow(
     since_low: Floats,
     lowest: Floats,
 ) -> NDArray[np.int64]:
-    """Take losses (steps, P), means over `counts` (P,) examples; return (P,) the step at which each broke, -1 for none.
+    """Take losses (steps, P) of as many `steps` as each took; return (P,) the step at which each broke, -1 for none.
 
-    The readings (P,) are moved on in place, up to that step. The loss of one that breaks is no number, or was smoothed
+    Each is the mean over `counts` (P,) examples, that of the last step over `lasts`. The readings (P,) are moved on in place, up to that step. The loss of one that breaks is no number, or was smoothed
     over its `limit` and has found no way back. `total` adds up losses by example.
     """
-    steps, members = losses.shape
-    broken = np.full(members, -1)
-    for place in range(members):
-        window = max(LEAST_STEPS, SMOOTHED_EXAMPLES / counts[place])
-        for step in range(steps):
-            loss = losses[step, place]
+    broken = np.full(len(steps), -1)
+    for place in range(len(steps)):
+        for step in range(steps[place]):
+            loss, count = losses[step, place], lasts[place] if step == steps[place] - 1 else counts[place]
+            window = max(LEAST_STEPS, SMOOTHED_EXAMPLES / count)
             if not np.isfinite(loss):
                 broken[place] = step
                 break
             smooth[place] += (loss - smooth[place]) / window
             weight[place] += (1 - weight[place]) / window
-            total[place] += loss * counts[place]
+            total[place] += loss * count
             level = smooth[place] / weight[place]
             if level <= limit[place]:
                 over[place], since_low[place], lowest[place] = 0, 0, np.inf

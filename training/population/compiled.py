@@ -1,6 +1,11 @@
-"""Lanes of dense networks on a CPU, stepped by compiled loops: the same steps, without the price of calls for small members."""
+"""Dense networks on a CPU, stepped by compiled loops: the same steps, without the price of calls for small members.
 
-from collections.abc import Sequence
+Members are stepped one after the other, each to the end of its epoch if that does not take too long. So nobody waits for
+anyone, whatever the sizes of their batches, and what a stride costs besides its steps is paid once an epoch for all.
+"""
+
+import time
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -9,67 +14,152 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.compiled.kernels import RELU, TANH, evaluate, train
-from training.compiled.moves import MOVES, Moves, still
+from training.compiled.kernels import RELU, TANH, Batches, evaluate, train
+from training.compiled.moves import MOVES, Moves, still_moves
+from training.course import Run
 from training.data.examples import Data, Examples, InMemory
-from training.monitors import READINGS
+from training.monitors import READINGS, SAMPLED
 from training.networks.base import Network
-from training.population.programs import Program, Taken
-from training.population.stacked import StackedProgram
+from training.population.panel import Counts
+from training.population.programs import STRIDE_SECONDS, Taken
 from training.population.stacks import Crew, Shapes, Stacks
-from training.population.strides import Stride
 from training.tasks import CLASSIFICATION, REGRESSION
 
-# The activation, inputs, labels, values.
-Given: TypeAlias = tuple[int, NDArray[Any], NDArray[np.int64], NDArray[Any]]
+# Widths, activation, inputs, labels, values: see `training.compiled.kernels`.
+Given: TypeAlias = tuple[Counts, int, NDArray[Any], Counts, NDArray[Any]]
 _ACTIVATIONS = {"relu": RELU, "tanh": TANH}
 _TASKS = (CLASSIFICATION, REGRESSION)
 
 
-def program_for(network: Network, data: Data) -> Program:
-    """Return the fastest program that there is for this network on these data, which are on the device to train on."""
-    in_memory = isinstance(data.train, InMemory) and isinstance(data.val, InMemory)
-    compiled = network.activation in _ACTIVATIONS and in_memory and data.task in _TASKS
-    if compiled and data.train.rows(torch.arange(1))[0].device.type == "cpu":
-        return CompiledProgram(network, data)
-    return StackedProgram(network, data)
+def compiles(network: Network, data: Data) -> bool:
+    """Say whether there is a compiled program for this network on these data, which are on the device to train on."""
+    if network.activation not in _ACTIVATIONS or data.task not in _TASKS:
+        return False
+    parts = data.train, data.val
+    return all(isinstance(part, InMemory) and part.inputs.device.type == "cpu" for part in parts)
 
 
 class CompiledProgram:
     """Takes whole strides of members whose optimizer is compiled too; of the others the gradients, step by step."""
 
-    def __init__(self, network: Network, data: Data) -> None:
+    choosy = True
+
+    def __init__(self, network: Network, data: Data, *, threads: int = 1) -> None:
         """Read the examples where they lie. Raise TypeError unless they are in memory and the network is dense layers alone."""
         if network.activation is None:
             raise TypeError("compiled steps are for dense layers alone")
         self._activation = _ACTIVATIONS[network.activation]
         self._train, self._val = _arrays(data.train), _arrays(data.val)
         self._measures = ("loss", *data.task.measures)
+        self._threads = threads
+        # The shortest time seen for one example of one member.
+        self._pace: float | None = None
 
     @torch.no_grad()
-    def step(self, stacks: Stacks, stride: Stride, due: NDArray[np.bool_], taken: Taken, *, threads: int) -> None:
-        """Whoever may fail goes first: the others then take as many steps."""
-        found = _Pass((self._activation, *self._train), stacks, stride, due, threads)
-        others = [each for each in stacks.places if not each[0].steps_in_place]
-        reached = 0 if others else stride.steps
+    def step(self, stacks: Stacks, still: Container[Run], taken: Taken) -> None:
+        """Each crew for itself; in one that is stepped by tensor operations all, or none."""
+        began = time.perf_counter()
+        taken.counts = np.array([run.course.batch_size for run in stacks.runs])
+        network = (_widths(stacks.shapes), self._activation, *self._train)
+        stride = _Stride(network, stacks, self._steps(stacks, still, taken.counts), taken, self._threads)
         try:
-            for step in range(stride.steps if others else 0):
-                _propose(found, others, step)
-                reached += 1
-        finally:
             for crew, part in stacks.places:
                 if crew.steps_in_place:
-                    rates = stride.rates[:reached, part]
-                    moves = MOVES[crew.optimizer](stacks.rows[part], crew.state, crew.hyper, rates)
-                    found.run(part, moves, slice(reached))
-            taken.losses.extend(torch.from_numpy(found.losses[:reached]))
-            seen = np.flatnonzero(due[:reached].any(axis=1))
-            taken.looks.extend((torch.from_numpy(found.readings[step]), due[step]) for step in seen)
+                    stride.train(crew, part)
+                else:
+                    stride.propose(crew, part)
+        finally:
+            taken.looks.append((torch.from_numpy(stride.readings), stride.times(taken.steps)))
+        pace = (time.perf_counter() - began) / max(1, int((taken.steps * taken.counts).sum()))
+        self._pace = pace if self._pace is None else min(pace, self._pace)
+
+    def step_seconds(self, members: int, size: int) -> float:
+        del members, size
+        return 0.0
 
     def evaluate(self, rows: Tensor, shapes: Shapes) -> list[dict[str, float]]:
         found = np.empty((len(rows), len(self._measures)))
         evaluate(_widths(shapes), self._activation, *self._val, rows.detach().numpy(), 0, len(rows), found)
         return [dict(zip(self._measures, each, strict=True)) for each in found.tolist()]
+
+    def _steps(self, stacks: Stacks, still: Container[Run], sizes: Counts) -> Counts:
+        """Return how many steps each is to take (P,): to the end of its epoch, or as many as there is time for."""
+        left: Counts = np.array([0 if run in still else run.course.batches - run.state.batches for run in stacks.runs])
+        members = max(1, int(np.count_nonzero(left)))
+        examples = 0.0 if self._pace is None else STRIDE_SECONDS / (self._pace * members)
+        steps: Counts = np.minimum(left, np.maximum(1, examples // sizes)).astype(int)
+        for crew, part in stacks.places:
+            if not crew.steps_in_place:
+                steps[part] = steps[part].min()
+        return steps
+
+
+class _Stride:
+    """A stride while it is taken: the batches of all, what is seen of them, and who has come how far."""
+
+    def __init__(self, network: Given, stacks: Stacks, steps: Counts, taken: Taken, threads: int) -> None:
+        self._stacks, self._taken, self._threads = stacks, taken, threads
+        runs = stacks.runs
+        before = np.array([run.state.batches for run in runs])
+        reaches = zip(runs, before * taken.counts, (before + steps) * taken.counts, strict=True)
+        numbers = [run.epoch.numbers.numpy()[first:end] for run, first, end in reaches]
+        starts = np.cumsum([0, *(len(each) for each in numbers)])
+        taken.lasts = np.diff(starts) - np.maximum(steps - 1, 0) * taken.counts
+        self._batches = Batches(np.concatenate(numbers), starts, steps, taken.counts, before)
+        self._network = network
+        self._rates = torch.zeros(int(steps.max()), len(runs), dtype=torch.float64)
+        for place, (run, count) in enumerate(zip(runs, steps.tolist(), strict=True)):
+            self._rates[:count, place] = run.epoch.rates[run.state.batches : run.state.batches + count]
+        self._losses = np.zeros(tuple(self._rates.shape))
+        self.readings = np.zeros((len(runs), READINGS))
+        taken.losses.append(torch.from_numpy(self._losses))
+
+    def times(self, steps: Counts) -> Counts:
+        """Return how often each has looked in so many steps (P,): at every SAMPLED-th batch of its epoch."""
+        before = self._batches.taken
+        found: Counts = -(-(before + steps) // SAMPLED) + -before // SAMPLED
+        return found
+
+    def train(self, crew: Crew, part: slice) -> None:
+        """Take all steps of a crew whose optimizer is compiled."""
+        steps = self._batches.steps[part]
+        rates = self._rates[: steps.max(), part]
+        moves = MOVES[crew.optimizer](self._stacks.rows[part], crew.state, crew.hyper, rates, torch.from_numpy(steps))
+        self._run(part, moves, 0, len(rates))
+        self._taken.steps[part] = steps
+
+    def propose(self, crew: Crew, part: slice) -> None:
+        """Take the steps of another crew, of which all members take as many."""
+        rows, grads = self._stacks.rows[part], self._stacks.grads[part]
+        for step in range(int(self._batches.steps[part.start])):
+            self._run(part, still_moves(rows), step, step + 1)
+            updates, crew.state = crew.propose(rows, grads, self._rates[step, part], self._stacks.shapes)
+            due = (self._batches.taken[part] + step) % SAMPLED == 0
+            if due.any():
+                self.readings[part, 1] += np.where(due, _change(updates, rows), 0.0)
+            rows.add_(updates)
+            self._taken.steps[part] += 1
+
+    def _run(self, part: slice, moves: Moves, since: int, until: int) -> None:
+        rows, grads = self._stacks.rows.detach().numpy(), self._stacks.grads.numpy()
+
+        def some(begin: int, end: int) -> None:
+            place = begin, end, part.start, since, until
+            train(*self._network, self._batches, rows, grads, moves, *place, self._losses, self.readings)
+
+        if self._threads == 1:
+            some(part.start, part.stop)
+            return
+        ends = np.linspace(part.start, part.stop, self._threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(some, ends[:-1], ends[1:]))
+
+
+def _change(updates: Tensor, rows: Tensor) -> NDArray[Any]:
+    """Return how far parameters (P, D) will move, over how large they are."""
+    sizes = torch.linalg.vector_norm(rows, dim=1)
+    found: NDArray[Any] = torch.where(sizes > 0, torch.linalg.vector_norm(updates, dim=1) / sizes, 0.0).numpy()
+    return found
 
 
 def _arrays(examples: Examples) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]:
@@ -86,46 +176,3 @@ def _widths(shapes: Shapes) -> NDArray[np.int64]:
     """Return the widths of layers whose weights and biases have these shapes, from the inputs to the outputs."""
     weights = shapes[::2]
     return np.array([weights[0][1], *(shape[0] for shape in weights)])
-
-
-class _Pass:
-    """A stride while it is taken: what all members share of it, and what is seen, losses (steps, P) and readings."""
-
-    def __init__(self, examples: Given, stacks: Stacks, stride: Stride, due: NDArray[np.bool_], threads: int) -> None:
-        self.stacks, self.stride, self.due = stacks, stride, due
-        self.losses = np.empty((stride.steps, len(stacks.rows)))
-        self.readings = np.zeros((*self.losses.shape, READINGS))
-        self._given = (_widths(stacks.shapes), *examples)
-        self._threads = threads
-
-    def run(self, part: slice, moves: Moves, steps: slice) -> None:
-        """Take these steps of the members of a part."""
-        numbers, counts = self.stride.numbers.numpy()[steps], self.stride.counts.numpy()
-        rows, grads = self.stacks.rows.detach().numpy(), self.stacks.grads.numpy()
-        written = self.due[steps], self.losses[steps], self.readings[steps]
-
-        def some(begin: int, end: int) -> None:
-            train(*self._given, numbers, counts, rows, grads, moves, begin, end, part.start, *written)
-
-        ends = np.linspace(part.start, part.stop, self._threads + 1).astype(int).tolist()
-        if self._threads == 1:
-            some(*ends)
-            return
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(some, ends[:-1], ends[1:]))
-
-
-def _propose(found: _Pass, crews: Sequence[tuple[Crew, slice]], step: int) -> None:
-    """Take a step of crews whose rules are tensor operations: all of them, or none."""
-    stacks, now = found.stacks, slice(step, step + 1)
-    for _, part in crews:
-        found.run(part, still(stacks.rows[part], 1), now)
-    rates = found.stride.rates[step]
-    proposed = [crew.propose(stacks.rows[part], stacks.grads[part], rates[part], stacks.shapes) for crew, part in crews]
-    for (crew, part), (updates, state) in zip(crews, proposed, strict=True):
-        if found.due[step].any():
-            sizes = torch.linalg.vector_norm(stacks.rows[part], dim=1)
-            change = torch.linalg.vector_norm(updates, dim=1)
-            found.readings[step, part, 1] = torch.where(sizes > 0, change / sizes, 0.0)
-        stacks.rows[part].add_(updates)
-        crew.state = state

@@ -149,10 +149,14 @@ class Floor:
                 raise
             self._shrink(place, newcomers, error)
 
+    def _waiting(self, lane: Lane | Single) -> list[Run]:
+        """Return who waits for a verdict."""
+        return [run for run in lane.runs if self._by_run[run].follower.waits_until]
+
     def _step_aside(self, place: Place, lane: Lane | Single) -> None:
         """Where few wait for verdicts, take them out, lest the others wait with them."""
-        waiting = [run for run in lane.runs if self._by_run[run].follower.waits_until]
-        if isinstance(lane, Lane) and 0 < len(waiting) <= FEW_SHARE * len(lane.runs):
+        waiting = self._waiting(lane)
+        if isinstance(lane, Lane) and not lane.choosy and 0 < len(waiting) <= FEW_SHARE * len(lane.runs):
             lane.leave(waiting)
             place.aside += [self._by_run[run] for run in waiting]
 
@@ -178,12 +182,13 @@ class Floor:
                 place.newcomers += [self._by_run[run] for run in leaving]
 
     def _next_turn(self) -> Turn | None:
-        """Return the next lane, in turn, that waits for no verdict; who is empty has no turn any more."""
+        """Return the next lane, in turn, that can go on without the verdicts it waits for; who is empty has no turn any more."""
         for _ in range(len(self._turns)):
             turn = self._turns.popleft()
             if turn[1].runs:
                 self._turns.append(turn)
-                if not any(self._by_run[run].follower.waits_until for run in turn[1].runs):
+                waiting = len(self._waiting(turn[1]))
+                if waiting == 0 or (turn[1].choosy and waiting < len(turn[1].runs)):
                     return turn
         return None
 
@@ -196,7 +201,7 @@ class Floor:
         began, runs = time.perf_counter(), lane.runs
         try:
             with products_in(place.given.precision):
-                ended = lane.advance()
+                ended = lane.advance(self._waiting(lane))
         except Exception as error:  # noqa: BLE001 - as above
             self._account(runs, time.perf_counter() - began)
             self._mend(place, lane, error)

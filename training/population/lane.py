@@ -8,28 +8,21 @@ the very steps that it takes alone, to rounding, whoever is beside it; one that 
 Members come and go between strides; what remains is compacted.
 """
 
-import time
 from collections.abc import Container, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from training.course import Run, broken, end_epoch, ending, obey
 from training.data.examples import Data
-from training.monitors import SAMPLED
 from training.networks.base import Network
-from training.population.compiled import program_for
+from training.population.compiled import CompiledProgram, compiles
 from training.population.costs import Clock
 from training.population.panel import Panel
-from training.population.programs import Taken
+from training.population.programs import Program, Taken
+from training.population.stacked import StackedProgram
 from training.population.stacks import Stacks
-from training.population.strides import MOST_STEPS, Stride, lay_out
 from training.population.threads import Threads
 from training.watch import Diverged, Ending
-
-# A stride should not take longer than this: between strides a lane hears of stops and shows signs of life.
-STRIDE_SECONDS = 0.1
 
 
 class Lane:
@@ -42,13 +35,15 @@ class Lane:
         self, network: Network, data: Data, *, clock: Clock | None = None, threads: Threads | None = None
     ) -> None:
         self._data = data
-        self._program = program_for(network, data)
+        threads = Threads(1) if threads is None else threads
+        if compiles(network, data):
+            self._program: Program = CompiledProgram(network, data, threads=threads.most)
+        else:
+            self._program = StackedProgram(network, data, Clock() if clock is None else clock, threads)
         self._stacks = Stacks()
         self._runs: list[Run] = []
         self._panel = Panel([])
         self._left: list[tuple[Run, Ending]] = []
-        self._clock = Clock() if clock is None else clock
-        self._threads = Threads(1) if threads is None else threads
 
     @property
     def runs(self) -> list[Run]:
@@ -64,12 +59,14 @@ class Lane:
 
     @property
     def step_seconds(self) -> float:
-        """About how long a step takes; 0 before one was taken."""
-        return self._clock.about(len(self._runs), self._size)
+        """About how long a step takes; 0 before one was taken, and where newcomers need not wait for others to end theirs."""
+        size = max((run.course.batch_size for run in self._runs), default=0)
+        return self._program.step_seconds(len(self._runs), size)
 
     @property
-    def _size(self) -> int:
-        return max((run.course.batch_size for run in self._runs), default=0)
+    def choosy(self) -> bool:
+        """Whether it can step some members while others stand still."""
+        return self._program.choosy
 
     def join(self, runs: Sequence[Run]) -> None:
         """Take in more members. Raise what torch raises where memory does not hold them; nothing has changed then."""
@@ -82,8 +79,10 @@ class Lane:
             self._take_out(run)
         self._drop(set(runs))
 
-    def advance(self) -> list[tuple[Run, Ending]]:
-        """Train a stride of every member; return those that ended with it, who have left the lane.
+    def advance(self, still: Container[Run] = ()) -> list[tuple[Run, Ending]]:
+        """Train a stride of every member, or in a choosy lane of all who are not to stand still.
+
+        Return those that ended with it, who have left the lane.
 
         Raise what torch raises where a step cannot be taken, for want of memory among others: every member then stands
         behind the last step that was, and `take_left` returns who ended before.
@@ -91,13 +90,14 @@ class Lane:
         self._left += self._heed()
         if not self._runs:
             return self.take_left()
-        stride, ended = self._next_stride(), {}
-        if stride is not None:
-            taken = Taken()
+        ended: dict[Run, Ending] = {}
+        # Members that were interrupted behind their last batch have only to be measured, before anybody takes a step.
+        if not self._at_end():
+            taken = Taken.nothing(len(self._runs))
             try:
-                self._train(stride, taken)
+                self._program.step(self._stacks, still, taken)
             finally:
-                ended = self._settle(stride, taken)
+                ended = self._settle(taken)
         ended |= self._end_epochs([run for run in self._at_end() if run not in ended])
         self._drop(ended)
         self._left += ended.items()
@@ -108,52 +108,24 @@ class Lane:
         left, self._left = self._left, []
         return left
 
-    def _next_stride(self) -> Stride | None:
-        # Members that were interrupted behind their last batch have only to be measured, before anybody takes a step.
-        if self._at_end():
-            return None
-        took = self.step_seconds
-        return lay_out(self._runs, most=max(1, min(MOST_STEPS, int(STRIDE_SECONDS / took))) if took else 1)
-
     def _at_end(self) -> list[Run]:
         return [run for run in self._runs if run.state.batches == run.course.batches]
 
-    def _train(self, stride: Stride, taken: Taken) -> None:
-        """Take the steps of a stride, and see how long they take."""
-        device, examples = self._stacks.rows.device, len(self._runs) * stride.size
-        workers, settled = self._threads.wanted(examples), self._threads.settled(examples)
-        began = time.perf_counter()
-        self._program.step(self._stacks, stride, self._due(stride.steps), taken, threads=workers)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # until here steps have only been asked for
-        took = (time.perf_counter() - began) / stride.steps
-        self._threads.take(examples, workers, took, steps=stride.steps)
-        # The last batch of an epoch may be smaller, and tells nothing of the others.
-        if settled and stride.size == self._size:
-            self._clock.take(len(self._runs), stride.size, took, steps=stride.steps)
-
-    def _due(self, steps: int) -> NDArray[np.bool_]:
-        """Say of each step (steps, P) whose turn it is to look at it."""
-        taken = np.array([run.state.batches for run in self._runs])
-        found: NDArray[np.bool_] = (taken + np.arange(steps)[:, None]) % SAMPLED == 0
-        return found
-
-    def _settle(self, stride: Stride, taken: Taken) -> dict[Run, Ending]:
+    def _settle(self, taken: Taken) -> dict[Run, Ending]:
         """Enter the steps that were taken; return those that diverged, whose parameters are of no use any more."""
-        if not taken.losses:
+        if not taken.steps.any():
             return {}
-        for seen, due in taken.looks:
-            self._panel.look(seen.double().cpu().numpy(), due)
-        losses = torch.stack(taken.losses).double().cpu().numpy()
-        found = self._panel.take(losses, stride.counts.numpy())
+        for seen, times in taken.looks:
+            self._panel.look(seen.double().cpu().numpy(), times)
+        losses = torch.cat(taken.losses).double().cpu().numpy()
         ended = {}
-        for each in found:
-            state = self._runs[each.place].state
-            state.gauges = each.gauges
-            state.batches += each.step
-            ended[self._runs[each.place]] = Ending("diverged", broken(state, each.loss))
-        for run in self._runs:
-            run.state.batches += 0 if run in ended else len(taken.losses)
+        for each in self._panel.take(losses, taken.steps, taken.counts, taken.lasts):
+            run = self._runs[each.place]
+            run.state.gauges = each.gauges
+            run.state.batches += each.step
+            ended[run] = Ending("diverged", broken(run.state, each.loss))
+        for run, steps in zip(self._runs, taken.steps.tolist(), strict=True):
+            run.state.batches += 0 if run in ended else steps
         return ended
 
     def _end_epochs(self, runs: Sequence[Run]) -> dict[Run, Ending]:

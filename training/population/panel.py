@@ -16,6 +16,7 @@ from training.monitors import Gauges
 from training.state import State
 
 Floats: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.int64]
 
 # The numbers of `Gauges` that every step moves, and those that the epoch sums.
 _STEPPED = ("smooth", "weight", "over", "since_low", "lowest")
@@ -44,20 +45,23 @@ class Panel:
         self._summed = {name: _column(self._gauges, name) for name in _SUMMED}
         self.total = np.array([state.total for state in states])
 
-    def take(self, losses: Floats, counts: NDArray[Any]) -> list[Broken]:
-        """Take losses (steps, P), each the mean over `counts` (P,) examples; return who broke, each at its first."""
+    def take(self, losses: Floats, steps: Counts, counts: Counts, lasts: Counts) -> list[Broken]:
+        """Take losses (steps, P) of as many steps as each took; return who broke, each at its first.
+
+        Each is the mean over `counts` (P,) examples, that of the last step over `lasts`.
+        """
         moved = [self._stepped[name] for name in _STEPPED]
-        broken = follow(losses, counts.astype(float), self._limit, self.total, *moved)
+        broken = follow(losses, steps, counts, lasts, self._limit, self.total, *moved)
         return [
             Broken(place, int(broken[place]), float(losses[broken[place], place]), self.gauges(place))
             for place in np.flatnonzero(broken >= 0).tolist()
         ]
 
-    def look(self, readings: Floats, due: NDArray[np.bool_]) -> None:
-        """Take what `monitors.look` saw (P, 3) of those members whose turn it is."""
+    def look(self, readings: Floats, times: Counts | NDArray[np.bool_]) -> None:
+        """Take what `monitors.look` saw (P, 3), added up over so many `times` (P,) that each looked."""
         for name, column in zip(_SUMMED, readings.T, strict=False):
-            self._summed[name] += np.where(due, column, 0.0)
-        self._summed["samples"] += due
+            self._summed[name] += np.where(times, column, 0.0)
+        self._summed["samples"] += times
 
     def gauges(self, place: int) -> Gauges:
         """Return the readings of one member, as it keeps them alone."""

@@ -10,6 +10,7 @@ import torch
 
 from training.channel import Start
 from training.course import Run
+from training.population.compiled import compiles
 from training.population.costs import Clock, Costs, Leisure, fitted, room, shared_sizes
 from training.population.lane import Lane
 from training.population.limits import MOST, most_members
@@ -21,6 +22,8 @@ from training.recipes import Prepared
 
 # The room is said again once it has changed by this factor.
 ROOM_CHANGE = 1.3
+# The lane of all sizes of batches.
+ANY_SIZE = 0
 # How often costs are looked at.
 LOOK_SECONDS = 0.05
 _NAME_CHARACTERS = 80
@@ -82,16 +85,20 @@ class Place:
         return self.lanes[size]
 
     def shared(self, newcomers: Sequence[Run] = ()) -> dict[int, int]:
-        """Say which size of batches goes into the lane of which."""
+        """Say which size of batches goes into the lane of which; of all into one that can step them beside each other."""
+        if compiles(self.given.network, self.given.data):
+            return {run.course.batch_size: ANY_SIZE for run in [*self.runs, *newcomers]}
         return shared_sizes(Counter(run.course.batch_size for run in [*self.runs, *newcomers]), self.costs)
 
     def news(self) -> int | None:
         """Return how many pay here if that is to be said: it has changed by much."""
         sizes = [size for size, lane in self.lanes.items() if lane.runs]
-        wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure) if sizes else self.room
+        if not sizes:
+            return None
+        wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure)
         wanted = min(self.most, max(wanted, self.leisure.judge(self.room)))
         if wanted > self.room:
-            wanted = min(wanted, self._held_by_memory(max(sizes)))
+            wanted = min(wanted, self._held_by_memory(max(run.course.batch_size for run in self.runs)))
         if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:
             return None
         self.room = wanted

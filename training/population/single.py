@@ -1,10 +1,11 @@
 """A run that is trained alone beside lanes: stepped as `training.loop` does, with a lane's face."""
 
 import time
+from collections.abc import Container
 
 from training import loop
 from training.course import Run
-from training.population.lane import STRIDE_SECONDS
+from training.population.programs import STRIDE_SECONDS
 from training.watch import Ending
 
 
@@ -28,11 +29,17 @@ class Single:
         """Return nobody: who ends is returned at once."""
         return []
 
-    def advance(self) -> list[tuple[Run, Ending]]:
+    @property
+    def choosy(self) -> bool:
+        """Whether some could stand still: there are no others."""
+        return False
+
+    def advance(self, still: Container[Run] = ()) -> list[tuple[Run, Ending]]:
         """Train for a stride; return the run if it ended. Raise what its steps raise.
 
         A stride ends with an epoch, because then a verdict may have to be waited for.
         """
+        del still
         run, began = self._run, time.monotonic()
         if run is None:
             return []

@@ -17,6 +17,11 @@ class Threads:
         self._shortest: dict[int, dict[int, float]] = defaultdict(dict)
         self._steps: Counter[tuple[int, int]] = Counter()
 
+    @property
+    def most(self) -> int:
+        """How many there are."""
+        return self._choices[0]
+
     def wanted(self, examples: int) -> int:
         """Return with how many threads to take the next step, of so many examples in all."""
         untried = self._untried(examples)

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from tests.training.population.test_lane import Keeper, double, doubled, plan
 from training import loop
-from training.course import Run
 from training.data.bundled import load
 from training.data.examples import Data
+from training.networks.base import Network
 from training.networks.table import build_network
-from training.population.compiled import CompiledProgram, program_for
+from training.population.compiled import CompiledProgram, compiles
+from training.population.costs import Clock
 from training.population.programs import Program, Taken
 from training.population.stacked import StackedProgram
-from training.population.stacks import Stacks, views
-from training.population.strides import lay_out
+from training.population.stacks import Crew, Stacks, views
+from training.population.threads import Threads
 from training.precision import in_precision
 
 DIGITS, AMOUNTS = doubled(load("digits")), doubled(load("diabetes"))
@@ -44,22 +44,42 @@ PLANS = [
 ]
 
 
-def stacks_of(data: Data, spec: dict[str, Any], plans: list[Any]) -> tuple[Stacks, list[Run]]:
+def stacks_of(data: Data, spec: dict[str, Any], plans: list[Any]) -> Stacks:
     network = double(build_network(spec, data))
     runs = [loop.start(network, data, given, seed=seed, watch=Keeper()) for seed, given in enumerate(plans)]
-    stacks = Stacks().of(runs)
-    return stacks, stacks.runs
+    return Stacks().of(runs)
 
 
-def stepped(
-    program: Program, stacks: Stacks, runs: list[Run], *, threads: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take some steps, in all of which some are looked at; return losses and readings."""
-    stride, taken = lay_out(runs, most=STEPS), Taken()
-    due = np.arange(STEPS * len(runs)).reshape(STEPS, len(runs)) % 3 == 0
-    program.step(stacks, stride, due, taken, threads=threads)
-    seen = [torch.where(torch.from_numpy(whose).unsqueeze(1), look.double(), 0.0) for look, whose in taken.looks]
-    return torch.stack(taken.losses).double(), torch.stack(seen)
+def stepped(program: Program, stacks: Stacks, *, steps: int = STEPS) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take a step of all, as often as this; return losses, and the readings of the first step, at which all look."""
+    losses, first = [], torch.empty(0)
+    for step in range(steps):
+        taken = a_stride(program, stacks, whole=False)
+        assert (taken.steps == 1).all()
+        losses += taken.losses
+        if step == 0:
+            ((first, times),) = taken.looks
+            assert (times == 1).all()
+    return torch.cat(losses).double(), first.double()
+
+
+def a_stride(program: Program, stacks: Stacks, *, whole: bool = True) -> Taken:
+    """Take an epoch of all, or a step; a program that has seen none takes one."""
+    if isinstance(program, CompiledProgram):
+        program._pace = 1e-9 if whole else None
+    elif isinstance(program, StackedProgram):
+        program._clock = Clock()
+    taken = Taken.nothing(len(stacks.runs))
+    try:
+        program.step(stacks, (), taken)
+    finally:
+        for run, steps in zip(stacks.runs, taken.steps.tolist(), strict=True):
+            run.state.batches += steps
+    return taken
+
+
+def stacked(network: Network, data: Data) -> StackedProgram:
+    return StackedProgram(network, data, Clock(), Threads(1))
 
 
 @pytest.mark.parametrize("data", [DIGITS, AMOUNTS], ids=["classes", "numbers"])
@@ -71,41 +91,60 @@ def stepped(
 def test_they_equal_steps_of_tensors(data: Data, network: dict[str, Any]) -> None:
     spec = {"kind": "mlp", **network}
     built = double(build_network(spec, data))
-    (ours, runs), (theirs, others) = (stacks_of(data, spec, PLANS) for _ in range(2))
-    losses, seen = stepped(CompiledProgram(built, data), ours, runs)
-    same_losses, same_seen = stepped(StackedProgram(built, data), theirs, others)
-    for one, other in ((losses, same_losses), (seen[..., :2], same_seen[..., :2]), (ours.rows, theirs.rows)):
+    ours, theirs = (stacks_of(data, spec, PLANS) for _ in range(2))
+    losses, seen = stepped(CompiledProgram(built, data), ours)
+    same_losses, same_seen = stepped(stacked(built, data), theirs)
+    for one, other in ((losses, same_losses), (seen[:, :2], same_seen[:, :2]), (ours.rows, theirs.rows)):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-13)
     # By how much gradients differ from layer to layer the plain form says in float32.
-    torch.testing.assert_close(seen[..., 2], same_seen[..., 2], rtol=1e-6, atol=0)
+    torch.testing.assert_close(seen[:, 2], same_seen[:, 2], rtol=1e-6, atol=0)
     for crew, same in zip(ours.crews, theirs.crews, strict=True):
         torch.testing.assert_close(crew.state, same.state, rtol=1e-11, atol=1e-13)
     evaluated = CompiledProgram(built, data).evaluate(ours.rows, ours.shapes)
-    for means, wanted in zip(evaluated, StackedProgram(built, data).evaluate(ours.rows, ours.shapes), strict=True):
+    for means, wanted in zip(evaluated, stacked(built, data).evaluate(ours.rows, ours.shapes), strict=True):
         assert means == pytest.approx(wanted, rel=1e-11)
 
 
 def test_it_does_not_matter_who_is_beside_a_member_or_on_which_thread_it_is() -> None:
-    spec = {"kind": "mlp", "hidden": [8]}
-    program = CompiledProgram(double(build_network(spec, DIGITS)), DIGITS)
-    plans = [plan("adam", lr=0.01), plan("adam", lr=0.02), plan("sgd", lr=0.1)]
-    (ours, runs), (theirs, others) = (stacks_of(DIGITS, spec, plans) for _ in range(2))
+    spec, plans = {"kind": "mlp", "hidden": [8]}, [plan("adam", lr=0.01), plan("adam", lr=0.02), plan("sgd", lr=0.1)]
+    network = double(build_network(spec, DIGITS))
+    ours, theirs = (stacks_of(DIGITS, spec, plans) for _ in range(2))
     theirs.rows[2] = torch.inf
-    stepped(program, ours, runs)
-    losses, _ = stepped(program, theirs, others, threads=2)
+    a_stride(CompiledProgram(network, DIGITS), ours)
+    taken = a_stride(CompiledProgram(network, DIGITS, threads=2), theirs)
     assert torch.equal(ours.rows[:2], theirs.rows[:2])
+    (losses,) = taken.losses
     assert losses[:, :2].isfinite().all()
     assert not losses[:, 2].isfinite().any(), "what is no number stays so"
-    alone, run = stacks_of(DIGITS, spec, plans[:1])
-    stepped(program, alone, run)
+    alone = stacks_of(DIGITS, spec, plans[:1])
+    a_stride(CompiledProgram(network, DIGITS), alone)
     assert torch.equal(alone.rows[0], ours.rows[0])
 
 
+def test_each_goes_to_the_end_of_its_own_epoch_but_for_who_is_to_stand_still() -> None:
+    sizes = [48, 30, 200, 7]
+    plans = [plan("sgd", lr=0.05, batch_size=size) for size in sizes]
+    spec = {"kind": "mlp", "hidden": [8]}
+    whole, single = (stacks_of(DIGITS, spec, plans) for _ in range(2))
+    program, waits = CompiledProgram(double(build_network(spec, DIGITS)), DIGITS), whole.runs[1]
+    before, taken = whole.rows.clone(), Taken.nothing(len(plans))
+    program._pace = 1e-9
+    program.step(whole, {waits}, taken)
+    assert taken.steps.tolist() == [5, 0, 1, 29]
+    assert torch.equal(whole.rows[1], before[1])
+    for place, size in enumerate(sizes):
+        losses = taken.losses[0][: taken.steps[place], place]
+        while taken.steps[place] > single.runs[place].state.batches:
+            (step,) = a_stride(program, single, whole=False).losses
+            assert step[0, place] == losses[single.runs[place].state.batches - 1]
+        assert taken.lasts[place] == (0 if place == 1 else 200 % size or size)
+
+
 def test_members_stand_behind_the_last_step_where_one_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, plans = {"kind": "mlp", "hidden": [8]}, [plan("adam", lr=0.01), plan("lion", lr=0.001)]
+    spec, plans = {"kind": "mlp", "hidden": [8]}, [plan("lion", lr=0.001), plan("sgd", lr=0.01)]
     program = CompiledProgram(double(build_network(spec, DIGITS)), DIGITS)
-    (ours, runs), (wanted, others) = (stacks_of(DIGITS, spec, plans) for _ in range(2))
-    real, calls = type(ours.crews[0]).propose, 0
+    ours, wanted = (stacks_of(DIGITS, spec, plans) for _ in range(2))
+    real, calls = Crew.propose, 0
 
     def propose(*given: Any) -> Any:
         nonlocal calls
@@ -114,33 +153,32 @@ def test_members_stand_behind_the_last_step_where_one_cannot_be_taken(monkeypatc
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(*given)
 
-    nobody, taken = np.zeros((STEPS, 2), bool), Taken()
     with monkeypatch.context() as patch:
-        patch.setattr("training.population.stacks.Crew.propose", propose)
+        patch.setattr(Crew, "propose", propose)
         with pytest.raises(torch.OutOfMemoryError):
-            program.step(ours, lay_out(runs, most=STEPS), nobody, taken, threads=1)
-    assert len(taken.losses) == 2
-    program.step(wanted, lay_out(others, most=2), nobody[:2], Taken(), threads=1)
-    assert torch.equal(ours.rows, wanted.rows)
+            a_stride(program, ours)
+    assert [run.state.batches for run in ours.runs] == [2, 0]
+    stepped(program, wanted, steps=2)
+    assert torch.equal(ours.rows[0], wanted.rows[0])
 
 
 def test_networks_that_are_more_than_dense_layers_are_stepped_by_tensors() -> None:
     mlp = build_network({"kind": "mlp", "hidden": [8]}, DIGITS)
-    assert isinstance(program_for(mlp, DIGITS), CompiledProgram)
+    assert compiles(mlp, DIGITS)
     cpu = torch.device("cpu")
     others = [
         build_network({"kind": "mlp", "hidden": [8], "activation": "gelu"}, DIGITS),
         build_network({"kind": "cnn", "channels": [4]}, DIGITS),
         in_precision(mlp, "bfloat16", cpu),
     ]
-    assert all(isinstance(program_for(network, DIGITS), StackedProgram) for network in others)
+    assert not any(compiles(network, DIGITS) for network in others)
     other_task = replace(DIGITS, task=replace(DIGITS.task, losses=lambda outputs, _: outputs.sum(dim=1)))
-    assert isinstance(program_for(mlp, other_task), StackedProgram)
+    assert not compiles(mlp, other_task)
 
 
 def test_what_is_read_of_members_is_theirs() -> None:
     """Parameters are written where the views of the lane see them."""
-    stacks, runs = stacks_of(DIGITS, {"kind": "mlp", "hidden": [8]}, [plan("sgd", lr=0.1)])
+    stacks = stacks_of(DIGITS, {"kind": "mlp", "hidden": [8]}, [plan("sgd", lr=0.1)])
     before = [part.clone() for part in views(stacks.rows, stacks.shapes)]
-    stepped(program_for(double(build_network({"kind": "mlp", "hidden": [8]}, DIGITS)), DIGITS), stacks, runs)
+    stepped(CompiledProgram(double(build_network({"kind": "mlp", "hidden": [8]}, DIGITS)), DIGITS), stacks)
     assert all((one != other).any() for one, other in zip(stacks.params, before, strict=True))

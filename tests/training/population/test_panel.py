@@ -9,7 +9,7 @@ import torch
 
 from training.course import explosion_limit
 from training.monitors import Gauges
-from training.population.panel import Panel
+from training.population.panel import Broken, Counts, Floats, Panel
 from training.state import State
 
 
@@ -27,12 +27,16 @@ def path(seed: int) -> list[float]:
     return losses
 
 
+def take(panel: Panel, losses: Floats, counts: Counts) -> list[Broken]:
+    return panel.take(losses, np.full(len(counts), len(losses)), counts, counts)
+
+
 @pytest.mark.parametrize("counts", [(4, 4, 4, 4, 4, 4), (32, 16, 8, 4, 2, 1)])
 def test_every_member_is_watched_as_alone(counts: tuple[int, ...]) -> None:
     paths = [path(seed) for seed in range(len(counts))]
     states = [state() for _ in counts]
     panel = Panel(states)
-    found = {each.place: each for each in panel.take(np.array(paths).T, np.array(counts, dtype=float))}
+    found = {each.place: each for each in take(panel, np.array(paths).T, np.array(counts))}
     assert 0 < len(found) < len(counts), "some run away and some do not, or this shows nothing"
     for place, (losses, count) in enumerate(zip(paths, counts, strict=True)):
         gauges, limit = Gauges(), explosion_limit(states[place])
@@ -52,15 +56,15 @@ def test_every_member_is_watched_as_alone(counts: tuple[int, ...]) -> None:
 
 
 def test_it_goes_on_where_the_members_stand() -> None:
-    losses, counts = np.array([path(3), path(4)]).T[:20], np.array([8.0, 8.0])
+    losses, counts = np.array([path(3), path(4)]).T[:20], np.array([8, 8])
     whole, part = Panel([state(), state()]), Panel([state(), state()])
-    whole.take(losses, counts)
-    part.take(losses[:7], counts)
+    take(whole, losses, counts)
+    take(part, losses[:7], counts)
     states = [state(), state()]
     for place, each in enumerate(states):
         each.gauges, each.total = part.gauges(place), float(part.total[place])
     again = Panel(states)
-    again.take(losses[7:], counts)
+    take(again, losses[7:], counts)
     for place in range(2):
         assert again.gauges(place) == whole.gauges(place)
         assert again.total[place] == whole.total[place]
@@ -69,7 +73,7 @@ def test_it_goes_on_where_the_members_stand() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_breaks_its_member_alone(bad: float) -> None:
     panel = Panel([state(), state()])
-    (found,) = panel.take(np.array([[1.0, 1.0], [1.0, bad], [1.0, 1.0]]), np.array([4.0, 4.0]))
+    (found,) = take(panel, np.array([[1.0, 1.0], [1.0, bad], [1.0, 1.0]]), np.array([4, 4]))
     assert (found.place, found.step) == (1, 1)
     assert panel.gauges(0).smoothed == pytest.approx(1.0)
     assert panel.total[0] == 12.0

@@ -83,7 +83,8 @@ def stacked(monkeypatch: pytest.MonkeyPatch, losses: Callable[..., Any] | None =
     """Have lanes stepped by tensor operations, and find losses and gradients like this."""
     if losses is not None:
         monkeypatch.setattr(StackedProgram, "_losses", losses)
-    monkeypatch.setattr("training.population.lane.program_for", StackedProgram)
+    monkeypatch.setattr("training.population.lane.compiles", lambda *_: False)
+    monkeypatch.setattr("training.population.places.compiles", lambda *_: False)
 
 
 def plain(params: Params, inputs: Tensor) -> Tensor:
