@@ -297,7 +297,8 @@ def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Rese
     """Leave the other workers their share; None when this worker has its own already. Who takes one leaves enough."""
     if wish.capacity <= 1:
         return found
-    fair = share(definition, budget=found.study.budget, open_trials=found.open, workers=wish.workers)
+    study, open_trials, workers = found.study, found.open, wish.workers
+    fair = share(definition, budget=study.budget, finished=study.finished, open_trials=open_trials, workers=workers)
     return found.cut(fair - wish.held) if fair > wish.held else None
 
 

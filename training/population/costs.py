@@ -30,7 +30,7 @@ IDLE_SHARE = 0.25
 MOST_GROWTH = 2.0
 # So many are held in any case: while one waits for its verdict and another is claimed, somebody is to be trained. More
 # than so many have never been needed to keep a trainer busy, and a search learns from what has ended.
-LEAST_ROOM, MOST_HELD = 4, 16
+LEAST_ROOM, MOST_HELD = 4, 12
 # How many are tried beside the first, before anything is known of how cost grows with them.
 FIRST_ROOM = 4
 
