@@ -77,8 +77,8 @@ def test_suggested_points_are_few_at_a_time(ledger: Ledger) -> None:
     search = {"strategy": "bayesian", "seed": 3, "startup": 4}
     study = ledger.create(definition("bayesian", trials=40, search=search))
     worker = ledger.worker()
-    assert _take(worker, 64) == [0, 1, 2, 3, 4]
-    assert _take(worker, 64, study=_key(study), held=5) == []
+    assert _take(worker, 64) == [0, 1, 2, 3]
+    assert _take(worker, 64, study=_key(study), held=4) == []
 
 
 def test_a_claim_of_one_study_takes_of_no_other(ledger: Ledger) -> None:
