@@ -28,6 +28,8 @@ from training.tasks import CLASSIFICATION, REGRESSION
 # Widths, activation, inputs, labels, values: see `training.compiled.kernels`.
 Given: TypeAlias = tuple[Counts, int, NDArray[Any], Counts, NDArray[Any]]
 _ACTIVATIONS = {"relu": RELU, "tanh": TANH}
+# In larger networks a call costs next to nothing, and one member may want all threads.
+MOST_PARAMETERS = 2**20
 _TASKS = (CLASSIFICATION, REGRESSION)
 
 
@@ -36,7 +38,8 @@ def compiles(network: Network, data: Data) -> bool:
     if network.activation not in _ACTIVATIONS or data.task not in _TASKS:
         return False
     parts = data.train, data.val
-    return all(isinstance(part, InMemory) and part.inputs.device.type == "cpu" for part in parts)
+    here = all(isinstance(part, InMemory) and part.inputs.device.type == "cpu" for part in parts)
+    return here and sum(param.numel() for param in network.init(torch.Generator())) <= MOST_PARAMETERS
 
 
 class CompiledProgram:

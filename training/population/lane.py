@@ -59,7 +59,7 @@ class Lane:
 
     @property
     def step_seconds(self) -> float:
-        """About how long a step takes; 0 before one was taken, and where newcomers need not wait for others to end theirs."""
+        """About how long a step takes; 0 before one was taken, and in a choosy lane, where nobody waits for another's."""
         size = max((run.course.batch_size for run in self._runs), default=0)
         return self._program.step_seconds(len(self._runs), size)
 

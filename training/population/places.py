@@ -42,6 +42,7 @@ class Place:
     name: str
     given: Prepared
     alone: str | None
+    compiled: bool
     threads: Threads
     lanes: dict[int, Lane] = field(default_factory=dict)
     newcomers: list[Seat] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Place:
 
     def shared(self, newcomers: Sequence[Run] = ()) -> dict[int, int]:
         """Say which size of batches goes into the lane of which; of all into one that can step them beside each other."""
-        if compiles(self.given.network, self.given.data):
+        if self.compiled:
             return {run.course.batch_size: ANY_SIZE for run in [*self.runs, *newcomers]}
         return shared_sizes(Counter(run.course.batch_size for run in [*self.runs, *newcomers]), self.costs)
 
@@ -125,7 +126,8 @@ def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
     moved = replace(given, data=given.data.to(given.device))
     precision = "" if given.precision == DEFAULT_PRECISION else f", {given.precision}"
     name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}{precision}"
-    return Place(name, moved, why_alone(given.network, moved.data, precision=given.precision), Threads(threads))
+    alone = why_alone(given.network, moved.data, precision=given.precision)
+    return Place(name, moved, alone, compiles(given.network, moved.data), Threads(threads))
 
 
 def _shown(network: object) -> str:

@@ -54,4 +54,4 @@ class Program(Protocol):
         """Return how well parameters (P, D) do on the validation part, by name: the loss and the task's measures."""
 
     def step_seconds(self, members: int, size: int) -> float:
-        """Return about how long a step takes with batches of this size; 0 before one was taken, or where nobody need know."""
+        """Return about how long a step takes with batches of this size; 0 before one was taken, and of a choosy one."""

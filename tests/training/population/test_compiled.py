@@ -162,12 +162,13 @@ def test_members_stand_behind_the_last_step_where_one_cannot_be_taken(monkeypatc
     assert torch.equal(ours.rows[0], wanted.rows[0])
 
 
-def test_networks_that_are_more_than_dense_layers_are_stepped_by_tensors() -> None:
+def test_networks_that_are_large_or_more_than_dense_layers_are_stepped_by_tensors() -> None:
     mlp = build_network({"kind": "mlp", "hidden": [8]}, DIGITS)
     assert compiles(mlp, DIGITS)
     cpu = torch.device("cpu")
     others = [
         build_network({"kind": "mlp", "hidden": [8], "activation": "gelu"}, DIGITS),
+        build_network({"kind": "mlp", "hidden": [4096, 512]}, DIGITS),
         build_network({"kind": "cnn", "channels": [4]}, DIGITS),
         in_precision(mlp, "bfloat16", cpu),
     ]
