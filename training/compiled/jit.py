@@ -13,4 +13,12 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 def compiled(function: FunctionT) -> FunctionT:
     """Return the function compiled; while it runs, other threads do too."""
-    return cast("FunctionT", njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)(function))
+    try:
+        return cast("FunctionT", _jit(function, cache=True))
+    except RuntimeError:
+        # There is no place to keep it, neither beside the source nor at home: compiled anew by each process.
+        return cast("FunctionT", _jit(function, cache=False))
+
+
+def _jit(function: FunctionT, *, cache: bool) -> object:
+    return njit(nogil=True, cache=cache, error_model="numpy", fastmath=_FAST)(function)

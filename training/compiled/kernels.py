@@ -31,6 +31,12 @@ class Batches(NamedTuple):
     taken: NDArray[np.int64]
 
 
+def scratch(widths: NDArray[np.int64], largest: int, numbers: int, dtype: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401
+    """Return what `train` writes to on its way, for batches of at most `largest` examples and rows of so many numbers."""
+    slopes = np.empty((2, largest * int(widths.max())), dtype)
+    return np.empty(largest * int(widths.sum()), dtype), slopes, np.empty(numbers, dtype)
+
+
 RELU, TANH = 0, 1
 # So many examples are evaluated at a time: their outputs stay in the cache.
 BLOCK = 64
@@ -55,17 +61,18 @@ def train(
     until: int,
     losses: NDArray[np.float64],
     readings: NDArray[np.float64],
+    kept: NDArray[Any],
+    slopes: NDArray[Any],
+    before: NDArray[Any],
 ) -> None:
     """Take steps of members from `begin` to before `end` of P: their rows (P, D), gradients (P, D) and state are overwritten.
 
     Of the steps that each has in its batches, those from `since` to before `until`. The members' `moves` are counted from
     `offset` on. Inputs (N, w_0) belong to classes, `labels` (N,), or where that is empty to numbers, `values` (N,). Mean
     losses (steps, P) are written; what `training.monitors.look` would see at every SAMPLED-th batch of an epoch is added
-    to the `readings` (P, 3).
+    to the `readings` (P, 3). What is `kept` of a batch, its `slopes` and the row `before` its step is written to arrays of
+    the caller's, see `scratch`, so that nothing can fail behind the first step.
     """
-    kept = np.empty(batches.sizes.max() * widths.sum(), rows.dtype)
-    slopes = np.empty((2, batches.sizes.max() * widths.max()), rows.dtype)
-    before = np.empty(rows.shape[1], rows.dtype)
     for member in range(begin, end):
         row, grad, size = rows[member], grads[member], batches.sizes[member]
         last = batches.starts[member + 1]

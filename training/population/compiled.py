@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.compiled.kernels import RELU, TANH, Batches, evaluate, train
+from training.compiled.kernels import RELU, TANH, Batches, evaluate, scratch, train
 from training.compiled.moves import MOVES, Moves, still_moves
 from training.course import Run
 from training.data.examples import Data, Examples, InMemory
@@ -55,7 +55,7 @@ class CompiledProgram:
         self._train, self._val = _arrays(data.train), _arrays(data.val)
         self._measures = ("loss", *data.task.measures)
         self._threads = threads
-        # The shortest time seen for one example of one member.
+        # How long one example of one member took in the last stride.
         self._pace: float | None = None
 
     @torch.no_grad()
@@ -73,8 +73,9 @@ class CompiledProgram:
                     stride.propose(crew, part)
         finally:
             taken.looks.append((torch.from_numpy(stride.readings), stride.times(taken.steps)))
-        pace = (time.perf_counter() - began) / max(1, int((taken.steps * taken.counts).sum()))
-        self._pace = pace if self._pace is None else min(pace, self._pace)
+        examples = int((taken.steps * taken.counts).sum())
+        if examples:
+            self._pace = (time.perf_counter() - began) / examples
 
     def step_seconds(self, members: int, size: int) -> float:
         del members, size
@@ -101,7 +102,7 @@ class _Stride:
     """A stride while it is taken: the batches of all, what is seen of them, and who has come how far."""
 
     def __init__(self, network: Given, stacks: Stacks, steps: Counts, taken: Taken, threads: int) -> None:
-        self._stacks, self._taken, self._threads = stacks, taken, threads
+        self._stacks, self._taken = stacks, taken
         runs = stacks.runs
         before = np.array([run.state.batches for run in runs])
         reaches = zip(runs, before * taken.counts, (before + steps) * taken.counts, strict=True)
@@ -116,6 +117,11 @@ class _Stride:
         self._losses = np.zeros(tuple(self._rates.shape))
         self.readings = np.zeros((len(runs), READINGS))
         taken.losses.append(torch.from_numpy(self._losses))
+        rows = stacks.rows
+        self._scratch = [
+            scratch(network[0], int(taken.counts.max()), rows.shape[1], rows.detach().numpy().dtype)
+            for _ in range(min(threads, len(runs)))
+        ]
 
     def times(self, steps: Counts) -> Counts:
         """Return how often each has looked in so many steps (P,): at every SAMPLED-th batch of its epoch."""
@@ -146,16 +152,18 @@ class _Stride:
     def _run(self, part: slice, moves: Moves, since: int, until: int) -> None:
         rows, grads = self._stacks.rows.detach().numpy(), self._stacks.grads.numpy()
 
-        def some(begin: int, end: int) -> None:
+        def some(begin: int, end: int, own: tuple[NDArray[Any], ...]) -> None:
             place = begin, end, part.start, since, until
-            train(*self._network, self._batches, rows, grads, moves, *place, self._losses, self.readings)
+            written = self._losses, self.readings, *own
+            train(*self._network, self._batches, rows, grads, moves, *place, *written)
 
-        if self._threads == 1:
-            some(part.start, part.stop)
+        count = min(len(self._scratch), part.stop - part.start)
+        ends = np.linspace(part.start, part.stop, count + 1).astype(int).tolist()
+        if count == 1:
+            some(part.start, part.stop, self._scratch[0])
             return
-        ends = np.linspace(part.start, part.stop, self._threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(some, ends[:-1], ends[1:]))
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(some, ends[:-1], ends[1:], self._scratch[:count]))
 
 
 def _change(updates: Tensor, rows: Tensor) -> NDArray[Any]:

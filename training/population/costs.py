@@ -28,8 +28,8 @@ FIXED_SHARE = 0.1
 SPELL_SECONDS = 0.1
 IDLE_SHARE = 0.25
 MOST_GROWTH = 2.0
-# So many are held in any case: while one waits for its verdict and another is claimed, somebody is to be trained. More
-# than so many have never been needed to keep a trainer busy, and a search learns from what has ended.
+# Where calls cost nothing so many are held: while one waits for its verdict and another is claimed, somebody is to be
+# trained. More than the latter were never needed to keep a trainer busy, and a search learns from what has ended.
 LEAST_ROOM, MOST_HELD = 4, 12
 # How many are tried beside the first, before anything is known of how cost grows with them.
 FIRST_ROOM = 4
@@ -113,8 +113,8 @@ class Leisure:
     Watched in spells: whoever was busy half of one with so many trials needs twice as many.
     """
 
-    def __init__(self) -> None:
-        self.least = LEAST_ROOM
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
         self._busy = self._idle = 0.0
 
     def work(self, seconds: float) -> None:

@@ -132,8 +132,7 @@ class Floor:
         for size in sorted(set(shared.values())):
             lane = place.lane(size)
             newcomers = [seat for seat in seats if shared[seat.begun.course.batch_size] == size]
-            left = 0 if lane.choosy else lane.steps_left
-            if left and left * lane.step_seconds <= PATIENCE_SECONDS:
+            if 0 < lane.steps_left * lane.step_seconds <= PATIENCE_SECONDS:
                 place.newcomers += newcomers
             elif newcomers:
                 self._join(place, lane, newcomers)

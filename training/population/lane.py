@@ -1,9 +1,9 @@
-"""Many runs of one network trained by one tensor program: a lane of members, stepped together, one batch each.
+"""Many runs of one network trained together: a lane of members, stepped by one program.
 
 Members share the network's shape and the data; everything else is each one's own: optimizer, hyperparameters, schedule,
 batch size, step count, seed, data order, clipping, averages. Their parameters are stacked along a member axis in front,
-forward and backward run once for all, and members of one kind of plan are stepped by one call of its rule. A member takes
-the very steps that it takes alone, to rounding, whoever is beside it; one that goes to NaN changes no other.
+and members of one kind of plan make a crew, whose optimizer is called once for all. A member takes the very steps that it
+takes alone, to rounding, whoever is beside it; one that goes to NaN changes no other.
 
 Members come and go between strides; what remains is compacted.
 """
@@ -65,8 +65,8 @@ class Lane:
 
     @property
     def choosy(self) -> bool:
-        """Whether it can step some members while others stand still."""
-        return self._program.choosy
+        """Whether it can step some members while others stand still: who is stepped by tensor operations goes with its crew."""
+        return self._program.choosy and all(crew.steps_in_place for crew in self._stacks.crews)
 
     def join(self, runs: Sequence[Run]) -> None:
         """Take in more members. Raise what torch raises where memory does not hold them; nothing has changed then."""

@@ -11,7 +11,7 @@ import torch
 from training.channel import Start
 from training.course import Run
 from training.population.compiled import compiles
-from training.population.costs import Clock, Costs, Leisure, fitted, room, shared_sizes
+from training.population.costs import LEAST_ROOM, Clock, Costs, Leisure, fitted, room, shared_sizes
 from training.population.lane import Lane
 from training.population.limits import MOST, most_members
 from training.population.seats import Seat
@@ -94,12 +94,10 @@ class Place:
     def news(self) -> int | None:
         """Return how many pay here if that is to be said: it has changed by much."""
         sizes = [size for size, lane in self.lanes.items() if lane.runs]
-        if not sizes:
-            return None
-        wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure)
+        wanted = room(self.costs, sizes, most=self.most, sure=self.clock.sure) if sizes else self.room
         wanted = min(self.most, max(wanted, self.leisure.judge(self.room)))
         if wanted > self.room:
-            wanted = min(wanted, self._held_by_memory(max(run.course.batch_size for run in self.runs)))
+            wanted = min(wanted, self._held_by_memory(max((run.course.batch_size for run in self.runs), default=1)))
         if self.room / ROOM_CHANGE < wanted < self.room * ROOM_CHANGE:
             return None
         self.room = wanted
@@ -127,7 +125,10 @@ def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
     precision = "" if given.precision == DEFAULT_PRECISION else f", {given.precision}"
     name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}{precision}"
     alone = why_alone(given.network, moved.data, precision=given.precision)
-    return Place(name, moved, alone, compiles(given.network, moved.data), Threads(threads))
+    compiled = compiles(given.network, moved.data)
+    # Calls cost a compiled lane nothing, so only who waits makes room for others.
+    leisure = Leisure(LEAST_ROOM if compiled else 1)
+    return Place(name, moved, alone, compiled, Threads(threads), leisure=leisure)
 
 
 def _shown(network: object) -> str:

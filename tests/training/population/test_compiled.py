@@ -15,7 +15,8 @@ from training.networks.base import Network
 from training.networks.table import build_network
 from training.population.compiled import CompiledProgram, compiles
 from training.population.costs import Clock
-from training.population.programs import Program, Taken
+from training.population.lane import Lane
+from training.population.programs import STRIDE_SECONDS, Program, Taken
 from training.population.stacked import StackedProgram
 from training.population.stacks import Crew, Stacks, views
 from training.population.threads import Threads
@@ -138,6 +139,33 @@ def test_each_goes_to_the_end_of_its_own_epoch_but_for_who_is_to_stand_still() -
             (step,) = a_stride(program, single, whole=False).losses
             assert step[0, place] == losses[single.runs[place].state.batches - 1]
         assert taken.lasts[place] == (0 if place == 1 else 200 % size or size)
+
+
+def test_who_waits_holds_up_a_crew_that_is_stepped_by_tensors_and_no_other() -> None:
+    """The floor lets such a lane wait, or its members step aside."""
+    network = double(build_network({"kind": "mlp", "hidden": [8]}, DIGITS))
+    lane = Lane(network, DIGITS)
+    lane.join([loop.start(network, DIGITS, plan("sgd", lr=0.1), seed=1, watch=Keeper())])
+    assert lane.choosy
+    lane.join([loop.start(network, DIGITS, plan("lion", lr=0.001), seed=2, watch=Keeper())])
+    assert not lane.choosy
+
+
+def test_a_stride_keeps_to_its_time_whoever_joins() -> None:
+    """What one example takes is seen anew each time: some optimizers take a hundred times as long as others."""
+    spec = {"kind": "mlp", "hidden": [8]}
+    program, stacks = CompiledProgram(double(build_network(spec, DIGITS)), DIGITS), stacks_of(DIGITS, spec, PLANS[:1])
+    a_stride(program, stacks)
+    seen = program._pace
+    assert seen is not None
+    program._pace = STRIDE_SECONDS / (2.5 * 48)
+    taken = Taken.nothing(1)
+    for run in stacks.runs:
+        run.state.batches = 0
+    program.step(stacks, (), taken)
+    assert taken.steps.tolist() == [2]
+    program.step(stacks, {*stacks.runs}, Taken.nothing(1))
+    assert program._pace is not None, "a stride of nobody says nothing"
 
 
 def test_members_stand_behind_the_last_step_where_one_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
