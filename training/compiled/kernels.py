@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from training.compiled.jit import compiled
 from training.monitors import SAMPLED
 
+RELU, TANH = 0, 1
+# So many examples are evaluated at a time: their outputs stay in the cache.
+BLOCK = 64
+STAY, SGD, MOMENTUM, NESTEROV, ADAM = 0, 1, 2, 3, 4
+
 
 class Batches(NamedTuple):
     """The next batches of P members, each as many and as large as it has: `steps` of `sizes` (P,) examples, the last maybe less.
@@ -37,12 +42,6 @@ def scratch(widths: NDArray[np.int64], largest: int, numbers: int, dtype: Any) -
     return np.empty(largest * int(widths.sum()), dtype), slopes, np.empty(numbers, dtype)
 
 
-RELU, TANH = 0, 1
-# So many examples are evaluated at a time: their outputs stay in the cache.
-BLOCK = 64
-STAY, SGD, MOMENTUM, NESTEROV, ADAM = 0, 1, 2, 3, 4
-
-
 @compiled
 def train(
     widths: NDArray[np.int64],
@@ -50,7 +49,7 @@ def train(
     inputs: NDArray[Any],
     labels: NDArray[np.int64],
     values: NDArray[Any],
-    batches: Any,  # noqa: ANN401 - a `Batches`
+    batches: Batches,
     rows: NDArray[Any],
     grads: NDArray[Any],
     moves: Any,  # noqa: ANN401 - a `training.compiled.moves.Moves`
@@ -102,17 +101,15 @@ def evaluate(
     labels: NDArray[np.int64],
     values: NDArray[Any],
     rows: NDArray[Any],
-    begin: int,
-    end: int,
     found: NDArray[np.float64],
 ) -> None:
-    """Write into `found` (P, 2) the mean loss of members from `begin` to before `end`, and the mean of their measure.
+    """Write into `found` (P, 2) the mean loss of each member, and the mean of its measure.
 
     Of classes that is the share of those that were given right, of numbers the absolute error.
     """
     everyone, block = len(inputs), min(BLOCK, len(inputs))
     kept, numbers = np.empty(block * widths.sum(), rows.dtype), np.arange(everyone)
-    for member in range(begin, end):
+    for member in range(len(rows)):
         found[member] = 0
         for first in range(0, everyone, block):
             some = numbers[first : first + block]

@@ -1,12 +1,14 @@
 """The losses of many members smoothed by a compiled loop: what `training.monitors.Gauges` does for one run."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training.compiled.jit import compiled
 from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SMOOTHED_EXAMPLES, WITHOUT_LOW
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @compiled
@@ -25,8 +27,9 @@ def follow(
 ) -> NDArray[np.int64]:
     """Take losses (steps, P) of as many `steps` as each took; return (P,) the step at which each broke, -1 for none.
 
-    Each is the mean over `counts` (P,) examples, that of the last step over `lasts`. The readings (P,) are moved on in place, up to that step. The loss of one that breaks is no number, or was smoothed
-    over its `limit` and has found no way back. `total` adds up losses by example.
+    Each is the mean over `counts` (P,) examples, that of the last step over `lasts`. The readings (P,) are moved on in
+    place, up to that step. The loss of one that breaks is no number, or was smoothed over its `limit` and has found no way
+    back. `total` adds up losses by example.
     """
     broken = np.full(len(steps), -1)
     for place in range(len(steps)):

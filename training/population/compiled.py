@@ -83,7 +83,7 @@ class CompiledProgram:
 
     def evaluate(self, rows: Tensor, shapes: Shapes) -> list[dict[str, float]]:
         found = np.empty((len(rows), len(self._measures)))
-        evaluate(_widths(shapes), self._activation, *self._val, rows.detach().numpy(), 0, len(rows), found)
+        evaluate(_widths(shapes), self._activation, *self._val, rows.detach().numpy(), found)
         return [dict(zip(self._measures, each, strict=True)) for each in found.tolist()]
 
     def _steps(self, stacks: Stacks, still: Container[Run], sizes: Counts) -> Counts:

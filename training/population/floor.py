@@ -206,8 +206,9 @@ class Floor:
             self._account(runs, time.perf_counter() - began)
             self._mend(place, lane, error)
         else:
-            self._account(runs, time.perf_counter() - began)
-            place.leisure.work(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            self._account(runs, took)
+            place.leisure.work(took)
             self._outbox.flush()
             for run, ending in ended:
                 self._end(self._by_run[run], ending)
