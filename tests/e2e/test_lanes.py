@@ -136,12 +136,17 @@ def resumable(ledger: Ledger, study: str, attempt: int) -> dict[int, int]:
     return found
 
 
-def test_a_lane_gives_the_results_of_single_runs(own: tuple[Ledger, Start]) -> None:
+# Compiled trials may have ended before there was room for more.
+@pytest.mark.parametrize(("activation", "largest", "sharing"), [("gelu", 5, 11), ("relu", 4, 6)])
+def test_a_lane_gives_the_results_of_single_runs(
+    own: tuple[Ledger, Start], activation: str, largest: int, sharing: int
+) -> None:
     ledger, start = own
     announce(ledger, start)
-    single = ledger.create(posted(GRID12, execution="single"))
+    grid = {**GRID12, "objective": {**DIGITS, "network": {**DIGITS["network"], "activation": activation}}}
+    single = ledger.create(posted(grid, execution="single"))
     alone = settle(ledger, single)
-    auto = ledger.create(posted(GRID12))
+    auto = ledger.create(posted(grid))
     together = settle(ledger, auto)
     assert [trial.state for trial in alone + together] == ["completed"] * 24
     assert [trial.params for trial in alone] == [trial.params for trial in together]
@@ -149,11 +154,10 @@ def test_a_lane_gives_the_results_of_single_runs(own: tuple[Ledger, Start]) -> N
     assert all(trial.execution is None or trial.execution["population"] == 1 for trial in alone)
     said = [trial.execution or {} for trial in together]
     assert [(how["lane"], how["alone"]) for how in said] == [
-        ("mlp hidden=[32] activation=relu, digits, cpu", None)
+        (f"mlp hidden=[32] activation={activation}, digits, cpu", None)
     ] * 12
-    # The first ones may have ended before there was room for more.
-    assert max(how["population"] for how in said) >= 4
-    assert sum(how["population"] > 1 for how in said) >= 6
+    assert max(how["population"] for how in said) >= largest
+    assert sum(how["population"] > 1 for how in said) >= sharing
     assert all(how["seconds"] > 0 for how in said)
 
 
