@@ -1,6 +1,5 @@
 """Compiled steps are the steps that tensor operations take, and only those networks are given them that they know."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,14 +23,6 @@ from training.precision import in_precision
 
 DIGITS, AMOUNTS = doubled(load("digits")), doubled(load("diabetes"))
 STEPS = 4
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 PLANS = [

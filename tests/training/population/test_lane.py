@@ -1,6 +1,5 @@
 """A member of a lane takes the steps that it takes alone, whoever is beside it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,14 +25,6 @@ MLP = {"kind": "mlp", "hidden": [8]}
 CNN = {"kind": "cnn", "channels": [4]}
 MATRIX = {"muon", "soap"}
 EPOCHS = 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def doubled(data: Data) -> Data:
