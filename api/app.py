@@ -22,8 +22,8 @@ from api.queries import refuse_unknown
 from api.routes import catalogs, health, interventions, lab, lab_page, pages, remote, studies, trials
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
-from search.claiming import Claimer
 from search.clock import utc_now
+from search.trials.claiming import Claimer
 from settings import Settings
 from workers.queue import Doorbell, make_app
 from workers.reaper import Reaper

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from api.lab.laboratory import Laboratory
 from models.session import Database
-from search.claiming import Claimer
+from search.trials.claiming import Claimer
 from workers.queue import Doorbell
 
 

@@ -2,7 +2,7 @@
 
 from fastapi.openapi.models import Example
 
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 
 _TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  shown, and good for nothing
 

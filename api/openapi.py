@@ -10,8 +10,8 @@ from fastapi.openapi.utils import get_openapi
 
 from api.schemas.problems import PROBLEM_SCHEMA
 from api.schemas.remote import BODIES
-from search.schema import StudyDefinition
-from search.service import EDITABLE
+from search.definition.schema import StudyDefinition
+from search.studies.service import EDITABLE
 
 GUARD = "/v1/"
 _REF = "#/components/schemas/"

@@ -30,10 +30,10 @@ from models.session import Database
 from models.states import TrialState
 from models.studies import DEFAULT_PROJECT, ensure_project
 from models.tables import Event
-from search import service
 from search.clock import utc_now
-from search.dispatch import Claim, Dispatcher
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
+from search.studies import service
+from search.trials.dispatch import Claim, Dispatcher
 from tests.support.postgres import fresh_database
 from tests.support.shared import free_port
 from tests.support.sources import ROOT

@@ -20,7 +20,7 @@ import httpx2
 from benchmarks.promises import Promise, line, show, table
 from benchmarks.servers import describe, postgres_server
 from migrations.upgrade import upgrade
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from tests.support.postgres import fresh_database
 from tests.support.shared import free_port
 from tests.support.sources import ROOT

@@ -11,9 +11,9 @@ from models.states import TrialState
 from models.studies import DEFAULT_PROJECT, ensure_project
 from models.trials import list_measurements, scores
 from search.clock import utc_now
-from search.dispatch import Claim, Dispatcher, Report, Result
-from search.service import create_study
-from search.views import get_study_row
+from search.studies.service import create_study
+from search.studies.views import get_study_row
+from search.trials.dispatch import Claim, Dispatcher, Report, Result
 
 WARM_ROUNDS = 3
 

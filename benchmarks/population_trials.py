@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.plain_torch import Run
-from search.definition import parse_study
+from search.definition.parse import parse_study
 from search.strategies.table import make
 
 SEED = 20_260_101

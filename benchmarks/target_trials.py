@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.hands import Work
 from benchmarks.plain_torch import Run, Values, train
-from search.definition import parse_study
+from search.definition.parse import parse_study
 from search.strategies.table import make
 
 METRIC = "val_accuracy"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from search.definition import StudyDefinition
+from search.definition.parse import StudyDefinition
 
 Params: TypeAlias = Mapping[str, Any]
 Values: TypeAlias = Mapping[str, float]

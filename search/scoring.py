@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from search.definition import StudyDefinition
+from search.definition.parse import StudyDefinition
 
 
 def score(definition: StudyDefinition, values: Mapping[str, float] | None) -> float | None:

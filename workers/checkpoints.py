@@ -17,7 +17,7 @@ from models.session import Connection, Database
 from models.states import FINAL_TRIAL_STATES, TrialState
 from models.studies import count_states
 from models.trials import list_trials
-from search.dispatch import Claim
+from search.trials.dispatch import Claim
 
 log = logging.getLogger("tuneup.checkpoints")
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from search.dispatch import Claim
+from search.trials.dispatch import Claim
 from workers.running import SHUTDOWN, STALE
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.networks import ANNOUNCED, LONGEST_NETWORK
+from search.definition.networks import ANNOUNCED, LONGEST_NETWORK
 from workers.wording import common_faults, is_text
 
 DEFAULT_FUNCTION = "build"

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from search.hygiene import LONGEST_NAME
-from search.networks import ANNOUNCED, RegisteredNetwork
-from search.schema import Objective, RecipeObjective, RegisteredObjective
+from search.definition.hygiene import LONGEST_NAME
+from search.definition.networks import ANNOUNCED, RegisteredNetwork
+from search.definition.schema import Objective, RecipeObjective, RegisteredObjective
 from workers.networks import NetworkFile, network_faults, network_file
 from workers.wording import common_faults, is_text
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from models.session import Unavailable
 from models.states import TrialState
-from search.dispatch import Claim, Dispatcher, Kept, Report, Result, Verdict
+from search.trials.dispatch import Claim, Dispatcher, Kept, Report, Result, Verdict
 from workers.checkpoints import Shelf
 from workers.running import STALE
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search.dispatch import Ran
-from search.failures import Failure
-from search.hygiene import escaped
+from search.definition.hygiene import escaped
+from search.trials.dispatch import Ran
+from search.trials.failures import Failure
 from training.protocol import DEVICE, OUT_OF_MEMORY, Message
 
 # How the reason of a failure begins that is not its trial's own; with any other it is a user's error.

@@ -21,11 +21,11 @@ from models.leases import CLIENT
 from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY
-from search import reporting
 from search.clock import Clock, utc_now
-from search.company import lost_with_workers
-from search.schema import EXTERNAL
-from search.views import read_definition
+from search.definition.schema import EXTERNAL
+from search.studies.views import read_definition
+from search.trials import reporting
+from search.trials.company import lost_with_workers
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from models.session import Unavailable
-from search.dispatch import Claim
+from search.trials.dispatch import Claim
 
 log = logging.getLogger("tuneup.refill")
 

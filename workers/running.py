@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from models.states import TrialState
-from search.definition import StudyDefinition
-from search.dispatch import Claim, Kept, Ran, Report, Result, Verdict
-from search.failures import Failure
+from search.definition.parse import StudyDefinition
+from search.definition.schema import RecipeObjective
 from search.pruners.table import rungs
-from search.schema import RecipeObjective
 from search.scoring import chosen, score
+from search.trials.dispatch import Claim, Kept, Ran, Report, Result, Verdict
+from search.trials.failures import Failure
 from training.protocol import RELEASED, Message
 from workers.checkpoints import Shelf
 from workers.objectives import Registry, told

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.session import Unavailable
-from search.dispatch import Claim, Dispatcher, Report, Verdict
-from search.failures import Failure
+from search.trials.dispatch import Claim, Dispatcher, Report, Verdict
+from search.trials.failures import Failure
 from training.protocol import Message
 from workers.habits import Habits, Rooms
 from workers.holdings import Holdings

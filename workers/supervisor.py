@@ -18,8 +18,8 @@ from models.session import Database, Unavailable
 from models.states import TrialState
 from models.workers import Peers, greet, part
 from search.clock import Clock, utc_now
-from search.dispatch import Claim, Dispatcher, Result
-from search.failures import Failure
+from search.trials.dispatch import Claim, Dispatcher, Result
+from search.trials.failures import Failure
 from workers.habits import Habits, Rooms
 from workers.holdings import Holdings
 from workers.keeper import TrainerKeeper, kind_of

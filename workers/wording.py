@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from search.hygiene import string_problem
+from search.definition.hygiene import string_problem
 
 
 def is_text(value: object) -> bool:

@@ -14,9 +14,9 @@ from models.session import Row
 from models.workers import list_workers
 from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
 from search.clock import utc_now
-from search.networks import ANNOUNCED
-from search.objectives import RECIPES
-from search.schema import PRUNINGS, STRATEGIES
+from search.definition.networks import ANNOUNCED
+from search.definition.objectives import RECIPES
+from search.definition.schema import PRUNINGS, STRATEGIES
 
 router = APIRouter(tags=["catalogs"])
 

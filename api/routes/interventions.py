@@ -7,8 +7,8 @@ from api.errors import documented
 from api.idempotency import IdempotencyKey, Reply, perform
 from api.schemas.trials import TrialOut, trial_out
 from models.session import Connection
-from search import interventions
 from search.clock import utc_now
+from search.studies import interventions
 
 router = APIRouter(prefix="/trials", tags=["trials"])
 

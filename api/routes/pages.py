@@ -16,9 +16,9 @@ from models.ids import show_study
 from models.session import Connection
 from models.states import StudyState, TrialState
 from models.trials import list_trials, scores
-from search import views
-from search.definition import StudyDefinition
+from search.definition.parse import StudyDefinition
 from search.records import StudyView, TrialRecord
+from search.studies import views
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
 api_router = APIRouter(tags=["studies"])

@@ -29,8 +29,8 @@ from api.schemas.remote import (
 from api.schemas.trials import TrialOut, trial_out
 from models.claims import Claimed
 from models.session import Connection
-from search import asking, remote
 from search.clock import utc_now
+from search.trials import asking, remote
 
 router = APIRouter(tags=["remote trials"])
 

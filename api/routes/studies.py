@@ -21,11 +21,11 @@ from models.ids import new_study_id, read_study, show_study
 from models.session import Connection
 from models.states import StudyState
 from models.studies import list_studies
-from search import service, views
 from search.clock import utc_now
+from search.definition.hygiene import LONGEST_STRING, string_problem
 from search.errors import Fault, InvalidValue, NotFound
-from search.hygiene import LONGEST_STRING, string_problem
 from search.records import StudyRecord
+from search.studies import service, views
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 

@@ -22,8 +22,8 @@ from api.schemas.trials import (
 from models.session import Connection
 from models.states import TrialState
 from models.trials import list_trials
-from search import views
 from search.errors import Fault, InvalidValue
+from search.studies import views
 
 router = APIRouter(tags=["trials"])
 

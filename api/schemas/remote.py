@@ -8,13 +8,13 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from api.schemas.trials import TrialOut, trial_out
 from models.states import StudyState, TrialState
-from search.asking import Ask, Leased, Offer
+from search.definition.hygiene import LONGEST_NAME, MOST_ENTRIES, MOST_ITEMS, beneath, clean, escaped
+from search.definition.structure import Shape, read
 from search.errors import Fault, InvalidValue
-from search.hygiene import LONGEST_NAME, MOST_ENTRIES, MOST_ITEMS, beneath, clean, escaped
-from search.parameters import Part
 from search.records import Measurement
-from search.remote import Tell
-from search.structure import Shape, read
+from search.space.parameters import Part
+from search.trials.asking import Ask, Leased, Offer
+from search.trials.remote import Tell
 
 MOST_ASKED = 1000
 LONGEST_LEASE = 86_400

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search.definition.schema import Pruning
 from search.pruners import asha, median
-from search.schema import Pruning
 
 
 @dataclass(frozen=True, slots=True)

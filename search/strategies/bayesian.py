@@ -17,12 +17,12 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.fallback import fallback_points
-from search.parameters import Point, Value
+from search.definition.schema import BayesianSearch, StudyDefinition
 from search.records import Suggestion, TrialRecord
-from search.sampling import MODEL_SALT, Draws
-from search.schema import BayesianSearch, StudyDefinition
-from search.space import Node, dedupe_key, discrete, fill, is_discrete, plan
+from search.space.fallback import fallback_points
+from search.space.parameters import Point, Value
+from search.space.plan import Node, dedupe_key, discrete, fill, is_discrete, plan
+from search.space.sampling import MODEL_SALT, Draws
 from search.strategies.history import Codebook, History
 
 # Optuna announces every study it makes; ours are scratch.

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
-from search.sampling import shuffled
-from search.schema import StudyDefinition
-from search.space import grid
+from search.space.plan import grid
+from search.space.sampling import shuffled
 
 
 class Grid:

@@ -17,9 +17,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.parameters import CategoricalParameter, IntParameter, Parameter, Value, lattice
 from search.records import TrialRecord
-from search.space import Node, Plan
+from search.space.parameters import CategoricalParameter, IntParameter, Parameter, Value, lattice
+from search.space.plan import Node, Plan
 
 UNSTABLE = {"unstable": 1.0}
 

@@ -1,4 +1,4 @@
-"""Strategies by name. A new one is a module beside this one, a line here and its fields in `search.schema`.
+"""Strategies by name. A new one is a module beside this one, a line here and its fields in `search.definition.schema`.
 
 Each is loaded when it is first wanted: an API process that is never asked for a model-based trial loads no library for it.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
-from search.schema import StudyDefinition
+from search.definition.schema import StudyDefinition
 from search.strategies.base import Strategy
 
 __all__ = ["STRATEGIES", "Strategy", "make"]

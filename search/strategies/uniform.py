@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
-from search.sampling import Draws
-from search.schema import StudyDefinition
-from search.space import draw, plan
+from search.space.plan import draw, plan
+from search.space.sampling import Draws
 
 
 class Uniform:

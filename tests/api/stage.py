@@ -17,8 +17,8 @@ from models.states import TrialState
 from models.studies import DEFAULT_PROJECT, ensure_project
 from models.tables import Table
 from search.clock import utc_now
-from search.dispatch import Dispatcher, Result
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
+from search.trials.dispatch import Dispatcher, Result
 from settings import Settings
 from tests.support.ledger import Ledger
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.bodies import MOST_BYTES, parse
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from tests.api.stage import Stage, faults, problem
 
 JSON = {"Content-Type": "application/json"}

@@ -8,9 +8,9 @@ import pytest
 from models.ids import new_study_id, show_study
 from models.session import Database, Unavailable
 from models.studies import ensure_project
-from search import service
 from search.clock import utc_now
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
+from search.studies import service
 from tests.api.stage import Stage, problem
 
 IDS = [

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from search.dispatch import Report
+from search.trials.dispatch import Report
 from tests.api.stage import DOCUMENT, Stage
 
 GETS = [path for path, operations in DOCUMENT["paths"].items() if "get" in operations]

@@ -15,7 +15,7 @@ from schemathesis.schemas import BaseSchema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from optim.catalog import OPTIMIZERS
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from tests.api.stage import DOCUMENT, KEY, Stage, opened, problem
 
 SEED = 20260101

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from api import __main__ as command
 from migrations.upgrade import database_fault, upgrade
 from models.session import Unavailable
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from settings import Settings
 from tests.api.stage import problem
 from tests.support.shared import free_port, wait_until

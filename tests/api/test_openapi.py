@@ -11,7 +11,7 @@ import schemathesis
 from api.bodies import MOST_BYTES
 from api.examples import ASKS, EDITS, MEASUREMENTS, RELEASES, STUDIES, TELLS
 from api.openapi import GUARD
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from tests.api.stage import DOCUMENT, PROBLEM, Stage, study
 
 OPERATIONS = {

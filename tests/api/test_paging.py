@@ -11,10 +11,10 @@ import pytest
 
 from api.cursors import write_cursor, write_place
 from models.states import TrialState
-from search import service
 from search.clock import utc_now
-from search.dispatch import Result
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
+from search.studies import service
+from search.trials.dispatch import Result
 from tests.api.stage import Stage, faults, study
 
 CURSOR = re.compile(r"[A-Za-z0-9_-]+")

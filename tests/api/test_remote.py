@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from models.states import TrialState
-from search.dispatch import Result
-from search.failures import Failure
+from search.trials.dispatch import Result
+from search.trials.failures import Failure
 from tests.api.clients import MODEL, RANDOM, VALUES, ask, ok, one, post, refused
 from tests.api.stage import Stage, opened, problem, settings
 from tests.support.ledger import together

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from search.claiming import Claimer
+from search.trials.claiming import Claimer
 from tests.api.clients import HEADER, MODEL, RANDOM, VALUES, ask, ok, post
 from tests.api.stage import Stage, settings
 from tests.support.ledger import together

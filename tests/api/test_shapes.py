@@ -7,8 +7,8 @@ import pytest
 
 from models.states import TrialState
 from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
-from search.dispatch import Report, Result
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
+from search.trials.dispatch import Report, Result
 from tests.api.stage import Stage, problem, study, without
 
 STUDY = {

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from models.states import TrialState
-from search.dispatch import Ran, Report, Result
-from search.failures import Failure
+from search.trials.dispatch import Ran, Report, Result
+from search.trials.failures import Failure
 from tests.api.stage import Stage, faults, problem, study
 
 

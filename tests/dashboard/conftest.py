@@ -21,8 +21,8 @@ from models.session import Database
 from models.states import TrialState
 from models.studies import DEFAULT_PROJECT, ensure_project
 from search.clock import utc_now
-from search.dispatch import Claim, Dispatcher, Result
-from search.service import create_study
+from search.studies.service import create_study
+from search.trials.dispatch import Claim, Dispatcher, Result
 from settings import Settings
 
 STUDY: dict[str, Any] = {

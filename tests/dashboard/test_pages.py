@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, Response, expect
 
 from models.states import TrialState
-from search.dispatch import Ran, Result
+from search.trials.dispatch import Ran, Result
 
 Site: TypeAlias = Any  # tests/dashboard/conftest.py
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.session import Database
-from search.service import cancel_study
+from search.studies.service import cancel_study
 from tests.support.crew import Start, announce, attempts, crew, rows, settle, trainer
 from tests.support.deployment import wait_for
 from tests.support.ledger import Ledger, definition, opened

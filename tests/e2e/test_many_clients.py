@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from migrations.upgrade import upgrade
-from search.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES
 from tests.support import shared
 from tests.support.deployment import running, wait_ready
 from tuneup import Client

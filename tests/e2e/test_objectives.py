@@ -15,7 +15,7 @@ import yaml
 
 from models.workers import registered_objectives
 from search.errors import InvalidStudy
-from search.service import cancel_study
+from search.studies.service import cancel_study
 from tests.support.crew import SECRET, Start, alive, announce, attempts, crew, rows, settle, steps, trainer
 from tests.support.deployment import embedded, wait_for
 from tests.support.ledger import Ledger, definition

@@ -257,7 +257,7 @@ BUGS: Mapping[str, Bug] = {
     "cancel_only_in_redis": Bug(
         "a cancel is a flag in Redis",
         (
-            Patch("search.service:cancel_study", _cancel_in_redis),
+            Patch("search.studies.service:cancel_study", _cancel_in_redis),
             Patch("models.claims:candidate", _claim_asks_redis),
         ),
     ),

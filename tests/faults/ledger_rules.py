@@ -10,8 +10,8 @@ from typing import Any
 
 from models.states import LIVE_STUDY, StudyState, TrialState
 from search.scoring import score
-from search.space import grid
-from search.views import read_definition
+from search.space.plan import grid
+from search.studies.views import read_definition
 from tests.support import ledger
 
 Tables = Mapping[str, list[Any]]  # the rows of one study by table, in the order of their keys

@@ -25,7 +25,7 @@ from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project, queues_with_work
 from models.tables import Table
 from search.clock import utc_now
-from search.dispatch import Claim, Dispatcher
+from search.trials.dispatch import Claim, Dispatcher
 from tests.api.stage import settings
 from tests.faults.checker import violations
 from tests.faults.oracle import Oracle

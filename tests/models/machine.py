@@ -15,10 +15,11 @@ from models.claims import Claimed
 from models.ids import show_study, show_trial
 from models.session import Connection, Work
 from models.states import TrialState
-from search import asking, interventions, remote, service
-from search.dispatch import Claim, Report, Result, Verdict
 from search.errors import Conflict, InvalidStudy, NotFound
-from search.failures import Failure
+from search.studies import interventions, service
+from search.trials import asking, remote
+from search.trials.dispatch import Claim, Report, Result, Verdict
+from search.trials.failures import Failure
 from tests.models.life import ATTEMPTS, GRID_POINTS, LIVE, REDUCTION, STEPS, Outcome, Study
 from tests.models.witness import (
     CLIENT,

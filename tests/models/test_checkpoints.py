@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from search.dispatch import Claim, Dispatcher, Kept
+from search.trials.dispatch import Claim, Dispatcher, Kept
 from tests.support.ledger import Ledger, definition
 
 

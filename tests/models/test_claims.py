@@ -6,9 +6,9 @@ from itertools import count
 import pytest
 
 from models.states import TrialState
-from search import service
-from search.dispatch import Claim, Dispatcher, Result
-from search.failures import Failure
+from search.studies import service
+from search.trials.dispatch import Claim, Dispatcher, Result
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, drain, together
 
 

@@ -8,9 +8,9 @@ import pytest
 from models.claims import Claimed, fill
 from models.ledger import lock_study
 from models.states import TrialState
-from search import service
-from search.dispatch import Claim, Dispatcher, Result, Verdict
-from search.failures import Failure
+from search.studies import service
+from search.trials.dispatch import Claim, Dispatcher, Result, Verdict
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, report, together
 
 

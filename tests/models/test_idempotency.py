@@ -9,7 +9,7 @@ from models import idempotency
 from models.idempotency import KeyInUse, KeyMismatch, StoredReply
 from models.session import Connection
 from models.studies import ensure_project
-from search import service
+from search.studies import service
 from tests.support.ledger import Ledger, definition, opened, together
 
 Answer: TypeAlias = tuple[str, StoredReply]

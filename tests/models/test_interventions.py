@@ -10,9 +10,9 @@ from models.ledger import lock_study
 from models.session import Connection
 from models.states import TrialState
 from models.trials import find_trial
-from search import service
-from search.dispatch import Claim, Result
-from search.failures import Failure
+from search.studies import service
+from search.trials.dispatch import Claim, Result
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, drain
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from models.tables import Attempt, Event, Lease, Measurement, Project, Rung, Study, Table, Trial
-from search.dispatch import Claim
+from search.trials.dispatch import Claim
 from tests.support.ledger import Ledger, definition
 
 

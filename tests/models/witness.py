@@ -18,10 +18,10 @@ from sqlalchemy import delete
 from models.session import Database, Work
 from models.states import TrialState
 from models.tables import Study as StudyRow
-from search import asking
-from search.claiming import Claimer
-from search.dispatch import Claim
 from search.errors import TuneupError
+from search.trials import asking
+from search.trials.claiming import Claimer
+from search.trials.dispatch import Claim
 from tests.models.life import Outcome, Study, Trial
 from tests.support.ledger import Ledger, WallClock, broken_promises
 from workers.reaper import Reaper

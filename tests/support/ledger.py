@@ -20,9 +20,9 @@ from models.states import FINAL_TRIAL_STATES, STUDY_MOVES, TRIAL_MOVES, StudySta
 from models.studies import ensure_project
 from models.tables import Table
 from models.trials import changed_trials
-from search import service, views
-from search.dispatch import Claim, Dispatcher, Report, Result
 from search.records import StudyView, TrialRecord
+from search.studies import service, views
+from search.trials.dispatch import Claim, Dispatcher, Report, Result
 from tests.support import postgres
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.definition import parse_study
+from search.definition.parse import parse_study
 from tests.support.sources import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

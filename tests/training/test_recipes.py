@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 
 from optim import catalog
-from search import networks, objectives
-from search.networks import NETWORKS as MODELS
-from search.networks import Initialisation
+from search.definition import networks, objectives
+from search.definition.networks import NETWORKS as MODELS
+from search.definition.networks import Initialisation
 from tests.training.recorder import MLP, measure, objective
 from training import course, plan, recipes
 from training.channel import Outcome

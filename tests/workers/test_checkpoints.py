@@ -9,10 +9,10 @@ import pytest
 
 from models.ids import show_study
 from models.states import TrialState
-from search.claiming import Checkpoint
-from search.dispatch import Claim, Dispatcher, Kept, Result
-from search.failures import Failure
-from search.service import cancel_study, delete_study
+from search.studies.service import cancel_study, delete_study
+from search.trials.claiming import Checkpoint
+from search.trials.dispatch import Claim, Dispatcher, Kept, Result
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened
 from training.checkpoint import Keeper
 from workers.checkpoints import Shelf

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from models.states import TrialState
-from search.dispatch import Ran, Result
-from search.failures import Failure
+from search.trials.dispatch import Ran, Result
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, Troupe, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until

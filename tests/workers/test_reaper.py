@@ -11,10 +11,10 @@ from models.leases import CLIENT
 from models.session import Unavailable
 from models.states import TrialState
 from models.workers import all_leases, forget_workers, greet, list_workers
-from search import interventions, service
-from search.claiming import Claimer
-from search.dispatch import Claim, Dispatcher, Result
-from search.failures import Failure
+from search.studies import interventions, service
+from search.trials.claiming import Claimer
+from search.trials.dispatch import Claim, Dispatcher, Result
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, together
 from workers.reaper import Reaper
 

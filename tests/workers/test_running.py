@@ -10,9 +10,9 @@ import pytest
 from models.session import Unavailable
 from models.states import TrialState
 from models.workers import greet
-from search.dispatch import Claim, Dispatcher, Ran, Result, Verdict
-from search.failures import Failure
 from search.pruners.table import rungs
+from search.trials.dispatch import Claim, Dispatcher, Ran, Result, Verdict
+from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, opened, report
 from tests.support.players import Reciter, measured, over
 from workers.checkpoints import Shelf

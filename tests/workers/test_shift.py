@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from models.session import Unavailable
-from search.dispatch import Claim
-from search.service import cancel_study, change_study
+from search.studies.service import cancel_study, change_study
+from search.trials.dispatch import Claim
 from tests.support.ledger import Ledger, definition, done, opened
 from tests.support.players import Message, completes, measured, over, room, trains_on
 from tests.support.stage import SECONDS, Stage, number_of, until

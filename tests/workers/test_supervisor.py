@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from search.dispatch import Claim
+from search.trials.dispatch import Claim
 from tests.support.ledger import Ledger, definition, opened
 from tests.support.players import Troupe
 from workers.checkpoints import Shelf

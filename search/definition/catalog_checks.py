@@ -1,0 +1,237 @@
+"""Check the hyperparameters of a recipe's study against the catalog of optimizers and schedules.
+
+A name stands in the space or is fixed in the objective. It must be common to all (`warmup`, `batch_size`) or an option of
+every optimizer (schedule) that can be chosen where it is active; the fault says which `when` would make it so. A list of
+points can be fixed but not searched.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from optim.catalog import (
+    COMMON,
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    OPTIMIZERS,
+    SCHEDULES,
+    OptimizerInfo,
+    Option,
+    ScheduleInfo,
+    by_name,
+)
+from search.definition.idle import idle_faults
+from search.definition.objectives import Recipe
+from search.errors import Fault
+from search.space.parameters import CategoricalParameter, FloatParameter, Parameter, Setting, Value
+from search.space.plan import Space
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """A choice that brings options with it: the optimizer or the schedule. `chosen` in order; None = unreadable."""
+
+    name: str
+    options: Mapping[str, Mapping[str, Option]]
+    chosen: tuple[str, ...] | None
+
+    def having(self, option: str) -> list[str]:
+        return [choice for choice, options in self.options.items() if option in options]
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What can be set in a study of this recipe: the options common to all, and those of the families' choices."""
+
+    recipe: Recipe
+    common: Mapping[str, Option]
+    families: tuple[_Family, ...]
+
+    def family_of(self, name: str) -> _Family | None:
+        return next((family for family in self.families if family.having(name)), None)
+
+
+def _options(table: Mapping[str, OptimizerInfo] | Mapping[str, ScheduleInfo]) -> Mapping[str, Mapping[str, Option]]:
+    return {name: by_name(info.options) for name, info in table.items()}
+
+
+_FAMILIES: Mapping[str, tuple[Mapping[str, Mapping[str, Option]], str]] = {
+    "optimizer": (_options(OPTIMIZERS), DEFAULT_OPTIMIZER),
+    "schedule": (_options(SCHEDULES), DEFAULT_SCHEDULE),
+}
+
+
+def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> list[Fault]:
+    """Return every fault of the names and values fixed in the objective and searched in the space.
+
+    `faulty` are parameters that could not be read; what was saved of them may stand in `space`, with null in its gaps.
+    """
+    offer = _offer(recipe, fixed, space, faulty)
+    faults = [
+        Fault(f"objective.{name}", "stands in the space as well: drop one of the two")
+        for name in fixed
+        if name in space or name in faulty
+    ]
+    faults += idle_faults(fixed, space)
+    for name, value in fixed.items():
+        if name in _FAMILIES:
+            faults += _choice_faults(f"objective.{name}", name, [("", value)])
+        else:
+            faults += _fixed_faults(name, value, offer)
+    for name, parameter in space.items():
+        if name in _FAMILIES:
+            faults += _choice_parameter_faults(name, parameter)
+        else:
+            faults += _parameter_faults(name, parameter, offer, space)
+    unread = sorted(faulty - space.keys() - _FAMILIES.keys())
+    return faults + [_unknown(f"space.{name}", name, offer) for name in unread if not _known(name)]
+
+
+def _offer(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Offer:
+    families = tuple(_family(name, fixed, space, faulty) for name in _FAMILIES)
+    return _Offer(recipe, COMMON, families)
+
+
+def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Family:
+    options, default = _FAMILIES[name]
+    parameter = space.get(name)
+    if parameter is None:
+        given: tuple[Setting, ...] = () if name in faulty else (fixed.get(name, default),)
+    else:
+        # A choice that is itself conditional falls back to the default where it is inactive.
+        given = _choices(parameter) + ((default,) if parameter.when else ())
+    chosen = tuple(choice for choice in dict.fromkeys(given) if isinstance(choice, str) and choice in options)
+    return _Family(name, options, chosen or None)
+
+
+def _choices(parameter: Parameter) -> tuple[Value, ...]:
+    return tuple(parameter.choices or ()) if isinstance(parameter, CategoricalParameter) else ()
+
+
+def _choice_parameter_faults(name: str, parameter: Parameter) -> list[Fault]:
+    if not isinstance(parameter, CategoricalParameter):
+        return [Fault(f"space.{name}.type", f"must be categorical: the {name} is chosen by name")]
+    values = [(f".choices[{index}]", choice) for index, choice in enumerate(_choices(parameter))]
+    return _choice_faults(f"space.{name}", name, values)
+
+
+def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Setting]]) -> list[Fault]:
+    options, _ = _FAMILIES[family]
+    return [
+        Fault(f"{path}{where}", f"unknown {family} {value!r}; valid are {', '.join(options)}")
+        for where, value in values
+        if not isinstance(value, str) or value not in options
+    ]
+
+
+def _known(name: str) -> bool:
+    return name in COMMON or any(name in held for options, _ in _FAMILIES.values() for held in options.values())
+
+
+def _unknown(path: str, name: str, offer: _Offer) -> Fault:
+    held = [family.options[choice] for family in offer.families for choice in family.chosen or ()]
+    valid = dict.fromkeys([*offer.recipe.names, *(option for options in held for option in options)])
+    return Fault(path, f"the {offer.recipe.name} has no hyperparameter {name!r}; valid here are {', '.join(valid)}")
+
+
+def _fixed_faults(name: str, value: Setting, offer: _Offer) -> list[Fault]:
+    path = f"objective.{name}"
+    if name in offer.common:
+        return _value_faults(path, [("", value)], [offer.common[name]])
+    family = offer.family_of(name)
+    if family is None:
+        return [_unknown(path, name, offer)]
+    if family.chosen is None:
+        return []
+    having = [choice for choice in family.chosen if name in family.options[choice]]
+    faults = []
+    if not having:
+        faults.append(Fault(path, _nobody_has(name, family, family.chosen)))
+    elif len(having) < len(family.chosen):
+        lacking = ", ".join(choice for choice in family.chosen if choice not in having)
+        remedy = f"move it to the space with low = high and `{_when(family, having)}`"
+        faults.append(Fault(path, f"is no option of {lacking}: {remedy}"))
+    return faults + _value_faults(path, [("", value)], [family.options[choice][name] for choice in having])
+
+
+def _parameter_faults(name: str, parameter: Parameter, offer: _Offer, space: Space) -> list[Fault]:
+    path = f"space.{name}"
+    if name in offer.common:
+        return _range_faults(path, parameter, [offer.common[name]])
+    family = offer.family_of(name)
+    if family is None:
+        return [_unknown(path, name, offer)]
+    if family.chosen is None:
+        return []
+    reachable = _reachable(name, family, space, frozenset())
+    lacking = [choice for choice in family.chosen if choice in reachable and name not in family.options[choice]]
+    having = [choice for choice in family.chosen if name in family.options[choice]]
+    faults = []
+    if not having:
+        faults.append(Fault(path, _nobody_has(name, family, family.chosen)))
+    elif lacking:
+        message = f"{name} is no option of {', '.join(lacking)}: add `{_when(family, having)}`"
+        faults.append(Fault(f"{path}.when", message))
+    met = [choice for choice in having if choice in reachable] or having
+    return faults + _range_faults(path, parameter, [family.options[choice][name] for choice in met])
+
+
+def _reachable(name: str, family: _Family, space: Space, seen: frozenset[str]) -> set[Value]:
+    """The choices of a family under which a parameter can be active, by its conditions and its parents'."""
+    reachable: set[Value] = set(family.chosen or ())
+    if name in seen or name not in space:
+        return reachable
+    for parent, values in (space[name].when or {}).items():
+        reachable &= set(values) if parent == family.name else _reachable(parent, family, space, seen | {name})
+    return reachable
+
+
+def _nobody_has(name: str, family: _Family, chosen: Iterable[str]) -> str:
+    return f"is no option of {', '.join(chosen)}; the {family.name} that has it: {', '.join(family.having(name))}"
+
+
+def _when(family: _Family, having: Iterable[str]) -> str:
+    return f"when: {{{family.name}: [{', '.join(having)}]}}"
+
+
+def _range_faults(path: str, parameter: Parameter, options: list[Option]) -> list[Fault]:
+    wrong = _kind_fault(path, parameter, options)
+    if wrong is not None:
+        return [wrong]
+    if isinstance(parameter, CategoricalParameter):
+        return _value_faults(
+            path, [(f".choices[{index}]", value) for index, value in enumerate(_choices(parameter))], options
+        )
+    ends: list[tuple[str, Value]] = [(".low", parameter.low), (".high", parameter.high)]
+    return _value_faults(path, [end for end in ends if end[1] is not None], options)
+
+
+def _kind_fault(path: str, parameter: Parameter, options: list[Option]) -> Fault | None:
+    """Return the fault of a parameter that is not of the type its option needs."""
+    kinds = {option.kind: option for option in options}
+    if "points" in kinds:
+        return Fault(path, "is a list of points, which no strategy can search: fix it in the objective")
+    if isinstance(parameter, CategoricalParameter):
+        return None
+    if "choice" in kinds:
+        return Fault(f"{path}.type", f"must be categorical, with choices among {', '.join(kinds['choice'].choices)}")
+    if "bool" in kinds:
+        return Fault(f"{path}.type", "must be categorical with the choices true and false, as it is a switch")
+    if "int" in kinds and isinstance(parameter, FloatParameter):
+        return Fault(f"{path}.type", "must be int, or categorical, as it is a whole number")
+    return None
+
+
+def _value_faults(path: str, values: Iterable[tuple[str, Setting]], options: list[Option]) -> list[Fault]:
+    """Return for each value, given with its place below `path`, what the first option to refuse it says."""
+    faults = []
+    for where, value in values:
+        problem = next((problem for option in options if (problem := option.check(value)) is not None), None)
+        if problem is not None:
+            faults.append(_placed(path + where, problem))
+    return faults
+
+
+def _placed(path: str, problem: str) -> Fault:
+    """Make a fault; a problem of one point of a list begins with its place, such as `[2]`."""
+    place, _, rest = problem.partition(" ")
+    return Fault(path + place, rest) if place.startswith("[") else Fault(path, problem)

@@ -1,0 +1,148 @@
+"""What the parts of a study definition say about each other, checked over the parts that could be read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from search.definition.catalog_checks import option_faults
+from search.definition.networks import Network, TransformerNetwork
+from search.definition.objectives import RECIPES, NetworkKind, Recipe
+from search.definition.warmup_checks import warmup_faults
+from search.errors import Fault
+from search.space.parameters import Parameter, Setting, grid_axis
+from search.space.plan import GRID_LIMIT, count_grid, space_faults
+
+_DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the same
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What could be read. None is what could not, or is not there.
+
+    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter.
+    """
+
+    recipe: Recipe | None = None
+    data: str | None = None
+    network: Network | None = None
+    epochs: int | None = None
+    fixed: Mapping[str, Setting] = field(default_factory=dict)
+    metric_names: Mapping[int, str] = field(default_factory=dict)
+    optimized: tuple[str, ...] | None = None
+    space: Mapping[str, Parameter] = field(default_factory=dict)
+    faulty: frozenset[str] = frozenset()
+    strategy: str | None = None
+    has_trials: bool = True
+    kind: str | None = None
+    execution: str | None = None
+
+
+def cross_faults(parts: Parts) -> list[Fault]:
+    """Return every fault between parts, and those of names that are valid only where a catalog has them."""
+    faults = space_faults(parts.space, parts.faulty)
+    countable = not (faults or parts.faulty)
+    if parts.recipe is not None:
+        faults += _objective_faults(parts.recipe, parts.data, parts.network)
+        faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
+        examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
+        faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
+    faults += _metric_faults(parts) + _execution_faults(parts)
+    if parts.strategy == "grid":
+        whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
+        faults += _grid_faults(whole, countable=countable)
+    elif parts.strategy is not None and not parts.has_trials:
+        faults.append(Fault("budget.trials", f"is required by the strategy {parts.strategy}"))
+    return faults
+
+
+def _objective_faults(recipe: Recipe, name: str | None, network: Network | None) -> list[Fault]:
+    kind = next((kind for kind in recipe.networks if network is not None and kind.name == network.kind), None)
+    data = next((data for data in recipe.data if data.name == name), None)
+    faults = _width_faults(network, kind) if network is not None and kind is not None else []
+    if isinstance(network, TransformerNetwork) and network.width % network.heads:
+        message = f"must divide the width {network.width}, got {network.heads}"
+        faults.append(Fault("objective.network.heads", message))
+    if name is not None and data is None:
+        faults += _unknown_data_faults(recipe, name)
+    elif kind is not None and data is not None and data.form not in kind.takes:
+        kinds = ", ".join(other.name for other in recipe.networks if data.form in other.takes)
+        names = ", ".join(other.name for other in recipe.data if other.form in kind.takes)
+        remedy = f"use {kinds}" + (f", or the data {names}" if names else "")
+        message = f"{kind.name} needs {' or '.join(kind.takes)}, and {data.name} has {data.form}: {remedy}"
+        faults.append(Fault("objective.network.kind", message))
+    return faults
+
+
+def _unknown_data_faults(recipe: Recipe, name: str) -> list[Fault]:
+    """Refuse what is no name of a file, and what is likely a misspelt name of ours: we do not see workers' folders."""
+    path, bundled = "objective.data", [data.name for data in recipe.data]
+    valid = f"valid are {', '.join(bundled)}, and names of files in the workers' data folder"
+    for other in RECIPES.values():
+        if name in [data.name for data in other.data]:
+            return [Fault(path, f"{name} is for the recipe {other.name}; {valid}")]
+    if not _DATA_NAME.fullmatch(name):
+        return [Fault(path, f"a name has letters, digits and _ . - alone, got {name!r}; {valid}")]
+    close = get_close_matches(name, bundled, n=1, cutoff=_MISSPELT)
+    if close:
+        return [Fault(path, f"unknown data set {name!r}; did you mean {close[0]}? {valid}, if less like these")]
+    return []
+
+
+def _width_faults(network: Network, kind: NetworkKind) -> list[Fault]:
+    if kind.layers is None:
+        return []
+    widths: tuple[int, ...] = getattr(network, kind.layers)
+    path = f"objective.network.{kind.layers}"
+    faults = [
+        Fault(f"{path}[{index}]", f"must be at most {kind.widest}, got {width}")
+        for index, width in enumerate(widths)
+        if width > kind.widest
+    ]
+    if len(widths) > kind.most_layers:
+        faults.append(Fault(path, f"must have at most {kind.most_layers} layers, got {len(widths)}"))
+    return faults
+
+
+def _metric_faults(parts: Parts) -> list[Fault]:
+    faults = []
+    reported = None if parts.recipe is None else [metric.name for metric in parts.recipe.metrics]
+    seen: set[str] = set()
+    for index, name in parts.metric_names.items():
+        path = f"metrics[{index}].name"
+        if name in seen:
+            faults.append(Fault(path, f"{name!r} is listed already"))
+        seen.add(name)
+        if reported is not None and name not in reported:
+            faults.append(Fault(path, f"the recipe does not report {name!r}; valid are {', '.join(reported)}"))
+    if parts.optimized is not None and len(parts.optimized) != 1:
+        got = ", ".join(parts.optimized) or "none"
+        message = f"exactly one metric must have the role optimize, got {got}; give the others the role store"
+        faults.append(Fault("metrics", message))
+    return faults
+
+
+def _execution_faults(parts: Parts) -> list[Fault]:
+    if parts.execution != "population" or parts.kind in {"recipe", None}:
+        return []
+    message = (
+        "population trains many trials of a recipe's network together, and this objective is no recipe, so each of its "
+        "trials runs by itself: leave execution out, or give single"
+    )
+    return [Fault("execution", message)]
+
+
+def _grid_faults(space: Mapping[str, Parameter], *, countable: bool) -> list[Fault]:
+    faults = [
+        Fault(f"space.{name}", "is continuous, and a grid needs its points: give levels (a count or a list) or a step")
+        for name, parameter in space.items()
+        if grid_axis(parameter) is None
+    ]
+    if faults or not countable:
+        return faults
+    number = count_grid(space)
+    if number > GRID_LIMIT:
+        message = f"the grid has {number:,} points and may have {GRID_LIMIT:,}: give fewer levels, or search at random"
+        faults.append(Fault("space", message))
+    return faults

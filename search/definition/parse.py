@@ -1,0 +1,180 @@
+"""Read a study definition: the one way from a JSON value to a `StudyDefinition`.
+
+`parse_study` finds every fault at once, in four passes that do not hide each other's findings: what no stored value may
+hold (`hygiene`), the shape of each part (`structure`), each part's contradictions with itself (`parameters`), and what the
+parts say about each other and about the catalogs (`checks`). A preset in the space becomes parameters before the space is
+read (`presets`).
+
+Decisions where a definition leaves room:
+- `low == high` is allowed; it fixes a value, for instance under a condition.
+- A grid's budget is its number of points; a smaller `budget.trials` takes the first points in the seed's order, a larger
+  one is lowered to that number.
+- `search.seed` stays null here; whoever creates the study draws one and records it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.definition import presets
+from search.definition.checks import Parts, cross_faults
+from search.definition.examples import EXAMPLE_STUDIES
+from search.definition.hygiene import beneath, clean, join
+from search.definition.objectives import RECIPES
+from search.definition.schema import (
+    FIXABLE,
+    STRATEGIES,
+    Budget,
+    GridSearch,
+    RecipeObjective,
+    StudyDefinition,
+    objective_kind,
+)
+from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_parameter
+from search.errors import Fault, InvalidStudy
+from search.space.parameters import is_whole
+from search.space.plan import count_grid
+
+__all__ = ["EXAMPLE_STUDIES", "StudyDefinition", "parse_study"]
+
+_MOST_FAULTS = 1000
+
+
+def parse_study(raw: object) -> StudyDefinition:
+    """Return the definition with its defaults filled in. Raise InvalidStudy with every fault, by field path."""
+    value, unclean = clean(raw)
+    if not isinstance(value, Mapping):
+        raise InvalidStudy(unclean or [Fault("", "a study must be an object")])
+    reader = _Reader(value)
+    roots = frozenset(fault.path for fault in unclean)
+    faults = unclean + [fault for fault in reader.faults() if not beneath(fault.path, roots)]
+    if faults:
+        raise InvalidStudy(list(dict.fromkeys(faults))[:_MOST_FAULTS])
+    return _filled(StudyDefinition(**reader.parts))
+
+
+def _filled(definition: StudyDefinition) -> StudyDefinition:
+    if not isinstance(definition.search, GridSearch):
+        return definition
+    points, asked = count_grid(definition.space), definition.budget.trials
+    trials = points if asked is None else min(asked, points)
+    return definition.model_copy(update={"budget": Budget(trials=trials, seconds=definition.budget.seconds)})
+
+
+class _Reader:
+    """Reads the parts of one definition, and keeps those that could be read."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.parts: dict[str, Any] = {}
+        self._faults: list[Fault] = []
+        self._recommended: frozenset[str] = frozenset()  # names in the space that a preset has brought
+
+    def faults(self) -> list[Fault]:
+        valid = StudyDefinition.model_fields
+        for name in self.raw:
+            if name not in valid:
+                self._faults.append(Fault(join("", name), f"there is no such field; valid are {', '.join(valid)}"))
+        for name, field in valid.items():
+            if field.is_required() and name not in self.raw:
+                self._faults.append(Fault(name, "is required"))
+        for name, shape in SHAPES.items():
+            if name not in self.raw:
+                continue
+            reading = read(shape, self.raw[name], name)
+            self._faults += reading.faults
+            self.parts[name] = reading.value
+        cross = cross_faults(
+            Parts(
+                **self._space(),
+                **self._metrics(),
+                **self._objective(),
+                **self._search(),
+                kind=objective_kind(self.raw.get("objective")),
+                execution=_text(self.raw, "execution"),
+            )
+        )
+        return self._faults + [presets.blame(fault, self._recommended) for fault in cross]
+
+    def _space(self) -> dict[str, Any]:
+        raw = self.raw.get("space", {})
+        if not isinstance(raw, Mapping):
+            self._faults.append(Fault("space", "must be an object: parameters by name"))
+            return {}
+        if not raw and "space" in self.raw:
+            self._faults.append(Fault("space", "must name at least one parameter"))
+        expansion = self._expansion(raw)
+        whole, self._recommended = expansion.space, expansion.added
+        readings = {name: read_parameter(whole[name], join("space", name)) for name in sorted(whole)}
+        self._faults += [*expansion.faults, *(fault for reading in readings.values() for fault in reading.faults)]
+        space = {name: reading.value for name, reading in readings.items() if reading.value is not None}
+        self.parts["space"] = space
+        faulty = frozenset(name for name, reading in readings.items() if reading.faults)
+        return {"space": space, "faulty": faulty | expansion.unread}
+
+    def _expansion(self, raw: Mapping[str, Any]) -> presets.Expansion:
+        objective = self.raw.get("objective")
+        if not presets.has_preset(raw):
+            return presets.Expansion(raw)
+        if objective_kind(objective) not in {"recipe", None}:
+            return presets.refuse(raw)
+        return presets.expand(
+            raw,
+            fixed=objective if isinstance(objective, Mapping) else {},
+            trials=_whole(self.raw.get("budget"), "trials") or 0,
+            grid=_text(self.raw.get("search"), "strategy") == "grid",
+        )
+
+    def _metrics(self) -> dict[str, Any]:
+        raw = self.raw.get("metrics", [])
+        if not isinstance(raw, list):
+            self._faults.append(Fault("metrics", "must be a list"))
+            return {}
+        if not raw and "metrics" in self.raw:
+            self._faults.append(Fault("metrics", "must not be empty"))
+        readings = [read(METRIC, item, join("metrics", index)) for index, item in enumerate(raw)]
+        self._faults += [fault for reading in readings for fault in reading.faults]
+        metrics = tuple(reading.value for reading in readings)
+        self.parts["metrics"] = metrics
+        given = {index: _text(item, "name") for index, item in enumerate(raw)}
+        optimized = None
+        if metrics and None not in metrics:
+            optimized = tuple(metric.name for metric in metrics if metric.role == "optimize")
+        return {"metric_names": {index: name for index, name in given.items() if name}, "optimized": optimized}
+
+    def _objective(self) -> dict[str, Any]:
+        """Take what the objective says field by field, so that one bad field does not hide the others' faults."""
+        raw = self.raw.get("objective")
+        recipe = RECIPES.get(_text(raw, "recipe") or "")
+        if recipe is None or objective_kind(raw) != "recipe" or not isinstance(raw, Mapping):
+            return {}
+        bad = frozenset(fault.path for fault in self._faults)
+        named = RecipeObjective.model_fields.keys() - FIXABLE
+        return {
+            "recipe": recipe,
+            "data": _text(raw, "data"),
+            "epochs": None if "objective.epochs" in bad else _whole(raw, "epochs"),
+            "network": read(NETWORK, raw.get("network"), "").value,
+            "fixed": {
+                name: value
+                for name, value in raw.items()
+                if name not in named and value is not None and join("objective", name) not in bad
+            },
+        }
+
+    def _search(self) -> dict[str, Any]:
+        strategy = _text(self.raw.get("search"), "strategy")
+        budget = self.raw.get("budget", {})
+        return {
+            "strategy": strategy if strategy in STRATEGIES else None,
+            "has_trials": not isinstance(budget, Mapping) or budget.get("trials") is not None,
+        }
+
+
+def _whole(raw: object, name: str) -> int | None:
+    value = raw.get(name) if isinstance(raw, Mapping) else None
+    return value if is_whole(value) else None
+
+
+def _text(raw: object, name: str) -> str | None:
+    value = raw.get(name) if isinstance(raw, Mapping) else None
+    return value if isinstance(value, str) else None

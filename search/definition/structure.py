@@ -1,0 +1,189 @@
+"""Read one part of a definition with pydantic, and say what is wrong with it in our own words.
+
+Each part is read by itself, so that one that fails does not hide the faults of the others. Where a part comes in kinds
+(`{"strategy": "grid"}`), pydantic puts the kind into its error locations; it is taken out again here, so that a path
+names only what the user wrote.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from search.definition.hygiene import join
+from search.definition.networks import NETWORKS, AnyNetwork
+from search.definition.schema import (
+    NO_KIND,
+    OBJECTIVES,
+    PRUNINGS,
+    STRATEGIES,
+    AnyObjective,
+    AnyParameter,
+    AnyPruning,
+    AnySearch,
+    Budget,
+    Metric,
+    RecipeObjective,
+    StudyDefinition,
+    Timeouts,
+)
+from search.errors import Fault
+from search.space.parameters import PARAMETERS, Faulty
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How to read a part: its adapter, its model if it has one, and its models by kind if it comes in kinds."""
+
+    adapter: TypeAdapter[Any]
+    model: type[BaseModel] | None = None
+    kinds: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+
+
+def _shape(name: str) -> Shape:
+    """Take the shape of a plain top-level field, limits included, from the model of the whole."""
+    annotation = StudyDefinition.model_fields[name].rebuild_annotation()
+    return Shape(TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False)))
+
+
+PARAMETER = Shape(TypeAdapter(AnyParameter), kinds=PARAMETERS)
+METRIC = Shape(TypeAdapter(Metric), Metric)
+NETWORK = Shape(TypeAdapter(AnyNetwork), kinds=NETWORKS)
+# The top-level fields that are read in one piece.
+SHAPES: Mapping[str, Shape] = {
+    "objective": Shape(TypeAdapter(AnyObjective), kinds=OBJECTIVES),
+    "search": Shape(TypeAdapter(AnySearch), kinds=STRATEGIES),
+    "pruning": Shape(TypeAdapter(AnyPruning | None), kinds=PRUNINGS),
+    "budget": Shape(TypeAdapter(Budget), Budget),
+    "timeouts": Shape(TypeAdapter(Timeouts), Timeouts),
+    **{name: _shape(name) for name in ("name", "parallelism", "labels", "report", "execution", "max_failed")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A part that was read. With faults, `value` is what could be saved of a parameter, or None."""
+
+    value: Any
+    faults: list[Fault]
+
+
+def read(shape: Shape, raw: object, path: str) -> Reading:
+    """Read one part and translate all that is wrong with it."""
+    try:
+        return Reading(shape.adapter.validate_python(raw), [])
+    except ValidationError as wrong:
+        errors = wrong.errors(include_url=False)
+        return Reading(None, [fault for error in errors for fault in _translate(error, shape, path)])
+
+
+def read_parameter(raw: object, path: str) -> Reading:
+    """Read a parameter. One with faults is saved with null for what could not be read, so that the rest is checked."""
+    shape = PARAMETER
+    try:
+        return Reading(shape.adapter.validate_python(raw), [])
+    except ValidationError as wrong:
+        errors = wrong.errors(include_url=False)
+    faults = [fault for error in errors for fault in _translate(error, shape, path)]
+    kind = raw.get("type") if isinstance(raw, Mapping) else None
+    model = PARAMETERS.get(kind) if isinstance(kind, str) else None
+    if model is None or not isinstance(raw, Mapping):
+        return Reading(None, faults)
+    bad = {error["loc"][1] for error in errors if len(error["loc"]) > 1}
+    good = {name: raw.get(name) for name in model.model_fields if name not in bad}
+    if bad:  # a parameter whose fields are all well-formed was compared by its own check already
+        faults += [Fault(f"{path}.{where}", message) for where, message in model.complaints(good)]
+    saved: dict[str, Any] = dict.fromkeys(model.model_fields) | good
+    return Reading(model.model_construct(None, **saved), faults)
+
+
+def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
+    model, loc = shape.model, list(error["loc"])
+    if shape.kinds and loc and loc[0] in shape.kinds:
+        model = shape.kinds[str(loc.pop(0))]
+    if model is RecipeObjective and len(loc) > 1 and loc[0] == "network":
+        model = NETWORKS[str(loc.pop(1))]
+    for step in loc:
+        path = join(path, step)
+    if error["type"].startswith("union_tag_"):
+        return [_unknown_kind(error, path)]
+    reason = error.get("ctx", {}).get("error")
+    if isinstance(reason, Faulty):
+        return [Fault(f"{path}.{where}", message) for where, message in reason.complaints]
+    if error["type"] == "extra_forbidden" and model is not None:
+        return [Fault(path, f"there is no such field here; valid are {', '.join(model.model_fields)}")]
+    say = _MESSAGES.get(error["type"])
+    return [Fault(path, say(error) if say else error["msg"])]
+
+
+def _unknown_kind(error: ErrorDetails, path: str) -> Fault:
+    context = error.get("ctx", {})
+    tag = str(context["discriminator"]).strip("'")
+    where = join(path, tag)
+    if error["type"] == "union_tag_not_found":
+        given = error["input"]
+        if not isinstance(given, Mapping):
+            return Fault(path, _MESSAGES["dict_type"](error))
+        return Fault(where, "is required")
+    valid = str(context["expected_tags"]).replace("'", "")
+    return Fault(where, f"unknown {tag} {_show(context['tag'])}; valid are {valid}")
+
+
+def _show(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _no_kind(error: ErrorDetails) -> str:
+    given = error["input"]
+    if not isinstance(given, Mapping):
+        return _MESSAGES["dict_type"](error)
+    got = ", ".join(kind for kind in OBJECTIVES if kind in given) or "none"
+    return f"must have exactly one of {', '.join(OBJECTIVES)}, got {got}"
+
+
+def _must(what: str) -> Callable[[ErrorDetails], str]:
+    return lambda error: f"must be {what}, got {_show(error['input'])}"
+
+
+def _limit(what: str, limit: str) -> Callable[[ErrorDetails], str]:
+    return lambda error: f"must be {what} {error['ctx'][limit]:g}, got {_show(error['input'])}"
+
+
+def _one_of(error: ErrorDetails) -> str:
+    valid = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+    return f"unknown value {_show(error['input'])}; valid are {valid}"
+
+
+def _length(what: str, limit: str) -> Callable[[ErrorDetails], str]:
+    def say(error: ErrorDetails) -> str:
+        size = error["ctx"][limit]
+        return "must not be empty" if (what, size) == ("at least", 1) else f"must have {what} {size} items"
+
+    return say
+
+
+_MESSAGES: Mapping[str, Callable[[ErrorDetails], str]] = {
+    "missing": lambda _: "is required",
+    NO_KIND: _no_kind,
+    "literal_error": _one_of,
+    "float_type": _must("a number"),
+    "finite_number": _must("a finite number"),
+    "int_type": _must("a whole number"),
+    "string_type": _must("a string"),
+    "string_too_short": lambda _: "must not be empty",
+    "string_pattern_mismatch": lambda _: "must not be blank",
+    "string_too_long": lambda error: f"must have at most {error['ctx']['max_length']} characters",
+    "dict_type": _must("an object"),
+    "model_type": _must("an object"),
+    "model_attributes_type": _must("an object"),
+    "tuple_type": _must("a list"),
+    "greater_than": _limit("above", "gt"),
+    "greater_than_equal": _limit("at least", "ge"),
+    "less_than": _limit("below", "lt"),
+    "less_than_equal": _limit("at most", "le"),
+    "too_short": _length("at least", "min_length"),
+    "too_long": _length("at most", "max_length"),
+}

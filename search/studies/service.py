@@ -1,0 +1,244 @@
+"""The life of a study: create, change, pause, resume, cancel, delete. Each is one unit of work on a connection.
+
+The worker's side is `search.trials.dispatch`; what only reads is `search.studies.views`.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models import closings, studies
+from models.ids import new_study_id, show_study
+from models.interventions import reopened
+from models.ledger import elapsed, lock_study, study_move
+from models.session import Connection, Row
+from models.states import LIVE_STUDY, StudyState
+from models.workers import registered_objectives
+from search.definition.networks import ANNOUNCED
+from search.definition.parse import StudyDefinition, parse_study
+from search.definition.schema import EXTERNAL, Objective, RecipeObjective
+from search.errors import Conflict, Fault, InvalidStudy, NotFound
+from search.records import StudyView
+from search.space.sampling import SEED_LIMIT
+from search.studies.views import get_study_row, view_study
+
+EDITABLE = ("name", "labels", "budget", "parallelism")
+_MOST_SHOWN = 50
+ENDED_FOR_GOOD = frozenset({StudyState.CANCELLED, StudyState.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A study after a request, and the queue that may have work now (None: none to wake)."""
+
+    view: StudyView
+    wake: str | None
+
+
+def create_study(
+    connection: Connection, project_id: int, raw: object, *, now: datetime, study_id: int | None = None
+) -> Changed:
+    """Check a definition whole and store its study, running. Raise InvalidStudy naming every fault.
+
+    With a `study_id` drawn by the caller, running the unit again finds what it stored before its reply was lost.
+    """
+    definition = parse_study(raw)
+    if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
+        return _changed(connection, project_id, study_id)
+    _check_registered(connection, definition.objective)
+    seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
+    study_id = new_study_id() if study_id is None else study_id
+    studies.insert_study(
+        connection,
+        {
+            "id": study_id,
+            "project_id": project_id,
+            "name": definition.name,
+            "definition": definition.model_dump(mode="json"),
+            "labels": dict(definition.labels),
+            "queue": definition.objective.queue,
+            "objective": definition.objective.registered,
+            "seed": seed,
+            "budget": definition.trials,
+            "seconds": definition.budget.seconds,
+            "parallelism": definition.parallelism,
+            "created_at": now,
+        },
+    )
+    return _changed(connection, project_id, study_id)
+
+
+def _check_registered(connection: Connection, objective: Objective) -> None:
+    """Raise InvalidStudy for a name that no worker of its queue has registered: its trials would wait for ever."""
+    announced = objective.registered
+    if announced is None:
+        return
+    network = isinstance(objective, RecipeObjective)
+    what, path = ("the network ", "objective.network.name") if network else ("", "objective.name")
+    name = announced.removeprefix(ANNOUNCED) if network else announced
+    known = _known(connection, networks=network)
+    elsewhere = [queue for each, queue in known if each == name]
+    if not elsewhere:
+        shown = ", ".join(dict.fromkeys(each for each, _ in known[:_MOST_SHOWN])) or "none"
+        message = (
+            f"no worker has registered {what}{name!r}; known are {shown}: start a worker with it in its tuneup.toml"
+        )
+        raise InvalidStudy([Fault(path, message)])
+    if objective.queue not in elsewhere:
+        message = f"{what}{name!r} is registered by workers of {', '.join(elsewhere)} alone; name that, or start another worker"
+        raise InvalidStudy([Fault("objective.device", message)])
+
+
+def _known(connection: Connection, *, networks: bool) -> list[tuple[str, str]]:
+    """Return (name, queue) of what workers have registered: their networks, or else their objectives."""
+    announced = sorted(registered_objectives(connection))
+    chosen = [(name, queue) for name, queue in announced if name.startswith(ANNOUNCED) is networks]
+    return [(name.removeprefix(ANNOUNCED), queue) for name, queue in chosen]
+
+
+def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
+    """Change name, labels, budget or parallelism. Raising the budget of a completed study reopens it.
+
+    Raise InvalidStudy for an edit that would not be a valid study, and for a budget below what is allocated; Conflict
+    for another budget of a cancelled or failed study.
+    """
+    study = _locked(connection, project_id, text)
+    asked = _asked(edits)
+    if not asked:
+        return _changed(connection, project_id, study.id)
+    definition = _edited(study, asked)
+    trials = definition.trials
+    if _fixed(study, trials, definition.budget.seconds):
+        raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
+    if trials < study.allocated:
+        raise InvalidStudy(
+            [Fault("budget.trials", f"{study.allocated} trials are allocated already; give at least that many")]
+        )
+    values: dict[str, Any] = {
+        "name": definition.name,
+        "labels": dict(definition.labels),
+        "budget": trials,
+        "seconds": definition.budget.seconds,
+        "parallelism": definition.parallelism,
+        "definition": definition.model_dump(mode="json"),
+    }
+    target = _after_edit(connection, study, definition) if "budget" in asked else None
+    if target is not None:
+        values |= study_move(study, target, now, reason=None)
+    if target is StudyState.RUNNING:
+        values |= reopened(study, now)
+    if study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
+        values["closing"] = None
+    studies.change_study(connection, study, values, now, event=target)
+    return _changed(connection, project_id, study.id)
+
+
+def _fixed(study: Row[Any], trials: int, seconds: float | None) -> bool:
+    """Say whether another budget comes too late. A failed study may get more time: one of its trials can be retried."""
+    if study.state == StudyState.CANCELLED:
+        return (trials, seconds) != (study.budget, study.seconds)
+    return study.state in ENDED_FOR_GOOD and trials != study.budget
+
+
+def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefinition) -> StudyState | None:
+    """A completed study with budget left runs again; one whose budget was lowered to what is finished is over."""
+    trials = definition.trials
+    if study.state == StudyState.COMPLETED and trials > study.allocated:
+        seconds = definition.budget.seconds
+        if _in_time(study, seconds, study.finished_at):
+            return StudyState.RUNNING
+        if trials > study.budget:
+            raise InvalidStudy([Fault("budget.seconds", f"{seconds:g} seconds are spent; raise them too, or set null")])
+    if study.state in LIVE_STUDY and trials == study.allocated == study.finished and trials > 0:
+        return StudyState.COMPLETED if closings.has_completed(connection, study.id) else StudyState.FAILED
+    return None
+
+
+def _in_time(study: Row[Any], seconds: float | None, now: datetime) -> bool:
+    return seconds is None or elapsed(study, now) < seconds
+
+
+def _asked(edits: object) -> Mapping[str, Any]:
+    """Return the edits. Raise InvalidStudy for what is not an object of editable fields."""
+    if not isinstance(edits, Mapping):
+        raise InvalidStudy([Fault("", "must be an object with any of " + ", ".join(EDITABLE))])
+    strange = [
+        Fault(str(key), f"cannot be changed; only {', '.join(EDITABLE)} can") for key in edits if key not in EDITABLE
+    ]
+    if strange:
+        raise InvalidStudy(strange)
+    return edits
+
+
+def _edited(study: Row[Any], edits: Mapping[str, Any]) -> StudyDefinition:
+    merged = dict(study.definition)
+    for key, value in edits.items():
+        merged[key] = {**merged.get(key, {}), **value} if key == "budget" and isinstance(value, Mapping) else value
+    return parse_study(merged)
+
+
+def pause_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """Start no trial until resumed; what runs goes on. Pausing a paused study changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state != StudyState.PAUSED:
+        _move(connection, study, StudyState.PAUSED, now)
+    return _changed(connection, project_id, study.id)
+
+
+def resume_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """Go on with a paused study. Resuming a running one changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state == StudyState.COMPLETED:
+        raise Conflict("the study is completed; raise its budget with PATCH to go on")
+    if study.state == StudyState.FAILED:
+        raise Conflict(
+            "the study has failed; POST /v1/trials/{id}:retry runs a failed trial again, and the study goes on"
+        )
+    if study.state != StudyState.RUNNING:
+        _move(connection, study, StudyState.RUNNING, now)
+    return _changed(connection, project_id, study.id)
+
+
+def cancel_study(connection: Connection, project_id: int, text: str, *, now: datetime) -> Changed:
+    """End a study for good: nothing is claimed any more, what runs is told to stop. Cancelling twice changes nothing."""
+    study = _locked(connection, project_id, text)
+    if study.state not in {StudyState.CANCELLED, *LIVE_STUDY}:
+        raise Conflict(f"the study is {study.state}; only a running or paused study can be cancelled")
+    if study.state != StudyState.CANCELLED:
+        closings.cancel_waiting(connection, study, reason="cancelled", now=now, move=StudyState.CANCELLED)
+    return _changed(connection, project_id, study.id)
+
+
+def delete_study(connection: Connection, project_id: int, text: str) -> None:
+    """Remove a study with all its trials. Raise Conflict while it runs."""
+    study = _locked(connection, project_id, text)
+    if study.state in LIVE_STUDY or study.running > 0:
+        remedy = "cancel it and wait" if study.state in LIVE_STUDY else "wait, a lease at most,"
+        fault = Fault("state", f"is {study.state} with {study.running} trials running; {remedy} for its trials to stop")
+        raise Conflict(f"study {show_study(study.id)} is still running; {remedy} for its trials to stop", [fault])
+    studies.delete_study(connection, study.id)
+
+
+def _locked(connection: Connection, project_id: int, text: str) -> Row[Any]:
+    seen = get_study_row(connection, project_id, text)
+    study = lock_study(connection, seen.id)
+    if study is None:
+        raise NotFound(f"there is no study {text!r} in this project any more")
+    return study
+
+
+def _move(connection: Connection, study: Row[Any], target: StudyState, now: datetime) -> None:
+    try:
+        values = study_move(study, target, now)
+    except ValueError as error:
+        raise Conflict(str(error)) from error
+    studies.change_study(connection, study, values, now, event=target)
+
+
+def _changed(connection: Connection, project_id: int, study_id: int) -> Changed:
+    view = view_study(connection, project_id, show_study(study_id))
+    record = view.record
+    wanted = record.state == StudyState.RUNNING and record.progress.finished < record.progress.budget
+    return Changed(view=view, wake=record.queue if wanted and record.queue != EXTERNAL else None)

@@ -1,0 +1,22 @@
+"""How many trials of a study one worker takes at once: no more than leaves every other worker its share."""
+
+from search.definition.schema import BayesianSearch, StudyDefinition
+
+
+def share(definition: StudyDefinition, *, budget: int, finished: int, open_trials: int, workers: int) -> int:
+    """Return the most trials of a study that one of `workers` holds at a time; at least 1.
+
+    `open_trials` have no end yet and run or could start now. Points that a model suggests at once learn nothing from
+    each other, so of those few are out, over all workers: as many as are random at the start, and later a quarter of
+    those that have `finished`, but no more than an eighth of the `budget`.
+    """
+    fair = _parts(open_trials, workers)
+    if isinstance(definition.search, BayesianSearch):
+        learned = min(finished // 4, budget // 8)
+        fair = min(fair, _parts(max(definition.search.startup, learned), workers))
+    return max(1, fair)
+
+
+def _parts(whole: int, workers: int) -> int:
+    """Divide among workers, rounded up."""
+    return -(-whole // max(1, workers))

@@ -1,0 +1,47 @@
+"""What does nothing is not searched."""
+
+from typing import Any
+
+import pytest
+
+from search.definition.parse import parse_study
+from search.errors import InvalidStudy
+
+LR = {"type": "float", "low": 1e-3, "high": 1e-1, "scale": "log"}
+
+
+def study(space: dict[str, Any], **fixed: Any) -> dict[str, Any]:
+    network = {"kind": "mlp", "hidden": [8]}
+    return {
+        "name": "idle",
+        "objective": {"recipe": "classifier", "data": "iris", "network": network, "epochs": 5, **fixed},
+        "metrics": [{"name": "val_loss", "goal": "minimize"}],
+        "space": space,
+        "search": {"strategy": "random"},
+        "budget": {"trials": 30},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fixed", "name", "parameter"),
+    [
+        ({"batch_mode": "full"}, "batch_size", {"type": "categorical", "choices": [8, 16]}),
+        ({"batch_mode": "single"}, "batch_size", {"type": "categorical", "choices": [8, 16]}),
+        ({"warmup_shape": "none"}, "warmup", {"type": "float", "low": 0.0, "high": 0.1}),
+        ({"warmup_shape": "none"}, "warmup_steps", {"type": "int", "low": 0, "high": 4}),
+    ],
+)
+def test_searching_what_does_nothing_is_a_fault(fixed: dict[str, Any], name: str, parameter: dict[str, Any]) -> None:
+    with pytest.raises(InvalidStudy) as caught:
+        parse_study(study({"lr": LR, name: parameter}, **fixed))
+    [fault] = caught.value.faults
+    [(option, value)] = fixed.items()
+    assert fault.path == f"space.{name}"
+    assert fault.message == f"does nothing with {option} {value}: drop one of the two"
+    parse_study(study({"lr": LR, name: parameter}))
+    parse_study(study({"lr": LR}, **fixed))
+
+
+def test_a_preset_does_not_bring_it() -> None:
+    assert "warmup" in parse_study(study({"preset": "adam"})).space
+    assert "warmup" not in parse_study(study({"preset": "adam"}, warmup_shape="none")).space
