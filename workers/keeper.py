@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from search.definition.schema import Objective, RegisteredObjective
+from search.definition.kinds import Objective, RegisteredObjective
 from workers.trainer import COMMANDS, RECIPES, Trainer, TrainerDied
 
 log = logging.getLogger("tuneup.supervisor")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from search.definition.hygiene import LONGEST_NAME
+from search.definition.kinds import Objective, RecipeObjective, RegisteredObjective
 from search.definition.networks import ANNOUNCED, RegisteredNetwork
-from search.definition.schema import Objective, RecipeObjective, RegisteredObjective
 from workers.networks import NetworkFile, network_faults, network_file
 from workers.wording import common_faults, is_text
 

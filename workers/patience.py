@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from search.definition.schema import Timeouts
+from search.definition.limits import Timeouts
 
 
 class Watch:

@@ -22,7 +22,7 @@ from models.ledger import lock_study
 from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY
 from search.clock import Clock, utc_now
-from search.definition.schema import EXTERNAL
+from search.definition.kinds import EXTERNAL
 from search.studies.views import read_definition
 from search.trials import reporting
 from search.trials.company import lost_with_workers

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from models.states import TrialState
+from search.definition.kinds import RecipeObjective
 from search.definition.parse import StudyDefinition
-from search.definition.schema import RecipeObjective
 from search.pruners.table import rungs
 from search.scoring import chosen, score
 from search.trials.dispatch import Claim, Kept, Ran, Report, Result, Verdict

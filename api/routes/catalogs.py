@@ -16,7 +16,8 @@ from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
 from search.clock import utc_now
 from search.definition.networks import ANNOUNCED
 from search.definition.objectives import RECIPES
-from search.definition.schema import PRUNINGS, STRATEGIES
+from search.definition.prunings import PRUNINGS
+from search.definition.searches import STRATEGIES
 
 router = APIRouter(tags=["catalogs"])
 

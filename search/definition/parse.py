@@ -19,16 +19,11 @@ from search.definition import presets
 from search.definition.checks import Parts, cross_faults
 from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.hygiene import beneath, clean, join
+from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
+from search.definition.limits import Budget
 from search.definition.objectives import RECIPES
-from search.definition.schema import (
-    FIXABLE,
-    STRATEGIES,
-    Budget,
-    GridSearch,
-    RecipeObjective,
-    StudyDefinition,
-    objective_kind,
-)
+from search.definition.schema import StudyDefinition
+from search.definition.searches import STRATEGIES, GridSearch
 from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_parameter
 from search.errors import Fault, InvalidStudy
 from search.space.parameters import is_whole

@@ -13,22 +13,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from search.definition.hygiene import join
+from search.definition.kinds import NO_KIND, OBJECTIVES, AnyObjective, RecipeObjective
+from search.definition.limits import Budget, Timeouts
+from search.definition.metrics import Metric
 from search.definition.networks import NETWORKS, AnyNetwork
-from search.definition.schema import (
-    NO_KIND,
-    OBJECTIVES,
-    PRUNINGS,
-    STRATEGIES,
-    AnyObjective,
-    AnyParameter,
-    AnyPruning,
-    AnySearch,
-    Budget,
-    Metric,
-    RecipeObjective,
-    StudyDefinition,
-    Timeouts,
-)
+from search.definition.prunings import PRUNINGS, AnyPruning
+from search.definition.schema import AnyParameter, StudyDefinition
+from search.definition.searches import STRATEGIES, AnySearch
 from search.errors import Fault
 from search.space.parameters import PARAMETERS, Faulty
 

@@ -5,7 +5,7 @@ on if it is among the best 1 / reduction of those that have reached the rung, it
 arrivals are judged by few, and the first always goes on.
 """
 
-from search.definition.schema import AshaPruning
+from search.definition.prunings import AshaPruning
 
 
 def rung(pruning: AshaPruning, step: int) -> bool:

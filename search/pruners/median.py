@@ -1,6 +1,6 @@
 """The median rule (Golovin et al., "Google Vizier", 2017, here on the values of one step): worse than the median stops."""
 
-from search.definition.schema import MedianPruning
+from search.definition.prunings import MedianPruning
 
 
 def rung(pruning: MedianPruning, step: int) -> bool:

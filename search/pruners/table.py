@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search.definition.schema import Pruning
+from search.definition.prunings import Pruning
 from search.pruners import asha, median
 
 

@@ -17,7 +17,8 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.definition.schema import BayesianSearch, StudyDefinition
+from search.definition.schema import StudyDefinition
+from search.definition.searches import BayesianSearch
 from search.records import Suggestion, TrialRecord
 from search.space.fallback import fallback_points
 from search.space.parameters import Point, Value

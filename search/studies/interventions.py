@@ -9,7 +9,7 @@ from models.ids import show_study
 from models.ledger import elapsed, lock_study
 from models.session import Connection, Row
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, StudyState, TrialState
-from search.definition.schema import EXTERNAL
+from search.definition.kinds import EXTERNAL
 from search.errors import Conflict, NotFound
 from search.records import TrialRecord
 from search.studies.views import get_trial, trial_record

@@ -16,9 +16,9 @@ from models.ledger import elapsed, lock_study, study_move
 from models.session import Connection, Row
 from models.states import LIVE_STUDY, StudyState
 from models.workers import registered_objectives
+from search.definition.kinds import EXTERNAL, Objective, RecipeObjective
 from search.definition.networks import ANNOUNCED
 from search.definition.parse import StudyDefinition, parse_study
-from search.definition.schema import EXTERNAL, Objective, RecipeObjective
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.space.sampling import SEED_LIMIT

@@ -1,6 +1,7 @@
 """How many trials of a study one worker takes at once: no more than leaves every other worker its share."""
 
-from search.definition.schema import BayesianSearch, StudyDefinition
+from search.definition.schema import StudyDefinition
+from search.definition.searches import BayesianSearch
 
 
 def share(definition: StudyDefinition, *, budget: int, finished: int, open_trials: int, workers: int) -> int:

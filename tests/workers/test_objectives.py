@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from search.definition.kinds import ExternalObjective, RegisteredObjective
 from search.definition.parse import EXAMPLE_STUDIES, parse_study
-from search.definition.schema import ExternalObjective, RegisteredObjective
 from workers.keeper import kind_of
 from workers.networks import NetworkFile
 from workers.objectives import Registered, read_objectives, told

@@ -1,6 +1,6 @@
 """When an attempt has taken too long, on a clock of our own."""
 
-from search.definition.schema import Timeouts
+from search.definition.limits import Timeouts
 from workers.patience import Patience, Watch
 
 

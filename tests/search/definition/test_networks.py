@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from search.definition.kinds import RecipeObjective
 from search.definition.objectives import RECIPES
 from search.definition.parse import EXAMPLE_STUDIES, parse_study
-from search.definition.schema import RecipeObjective
 from search.errors import InvalidStudy
 
 KINDS: dict[str, dict[str, Any]] = {

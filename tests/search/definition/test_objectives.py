@@ -5,9 +5,9 @@ from typing import Any, get_args
 import pytest
 
 from models.workers import greet
+from search.definition.kinds import FIXABLE, OBJECTIVES, RecipeObjective
 from search.definition.networks import NETWORKS, RegisteredNetwork
 from search.definition.objectives import CLASSIFIER, RECIPES
-from search.definition.schema import FIXABLE, OBJECTIVES, RecipeObjective
 from search.errors import InvalidStudy
 from search.studies import service
 from tests.support.ledger import Ledger, definition, done, report

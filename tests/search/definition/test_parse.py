@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.definition.examples import FURTHER_STUDIES
+from search.definition.kinds import RecipeObjective
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
-from search.definition.schema import RecipeObjective
 from search.errors import Fault, InvalidStudy
 
 Study = dict[str, Any]

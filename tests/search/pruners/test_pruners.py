@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.definition.schema import AshaPruning, MedianPruning, Pruning
+from search.definition.prunings import AshaPruning, MedianPruning, Pruning
 from search.pruners.table import PRUNERS, keep, reason, rung, rungs
 
 ASHA = AshaPruning(kind="asha", reduction=3, min_steps=1)

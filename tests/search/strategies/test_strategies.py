@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
-from search.definition.schema import STRATEGIES as SCHEMAS
+from search.definition.searches import STRATEGIES as SCHEMAS
 from search.records import Params
 from search.space.plan import count_grid, dedupe_key, grid_point, validate_point
 from search.strategies.table import STRATEGIES, make
