@@ -19,7 +19,7 @@ from api.etags import Etags
 from api.lab.laboratory import Laboratory
 from api.openapi import DocumentedApi
 from api.queries import refuse_unknown
-from api.routes import catalogs, health, interventions, lab, lab_page, pages, remote, studies, trials
+from api.routes import analysis, catalogs, health, interventions, lab, lab_page, pages, remote, studies, trials
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
 from search.clock import utc_now
@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (
         studies.router,
         trials.router,
+        analysis.router,
         remote.router,
         interventions.router,
         catalogs.router,
