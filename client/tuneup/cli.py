@@ -14,8 +14,8 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from tuneup import lab, server
-from tuneup.arguments import AsJson, Key, Url
+from tuneup import analysis, lab, server
+from tuneup.arguments import AsJson, Key, StudyId, Url
 from tuneup.client import Client
 from tuneup.definition import read_definition
 from tuneup.durations import parse_duration
@@ -74,7 +74,6 @@ def _show_version(wanted: bool) -> None:
 TrialState = StrEnum("TrialState", {state: state for state in TRIAL_STATES})  # type: ignore[misc]  # built from the one list
 Queue = StrEnum("Queue", ["cpu", "gpu"])
 
-StudyId = Annotated[str, typer.Argument(metavar="ID", help="The study's id.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Show at most this many.")]
 # The server's programs hold these defaults; here they are only shown.
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="8000")]
@@ -88,6 +87,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(lab.app, name="lab")
+analysis.add_to(app)
 
 
 @app.callback()

@@ -120,3 +120,61 @@ class BestData(TypedDict):
     trial: TrialData
     params: Params
     values: Values
+
+
+class MetricData(TypedDict):
+    """The metric that an analysis speaks of."""
+
+    name: str
+    goal: str
+
+
+class ImportanceRow(TypedDict):
+    """One parameter: its share, and over how many trials in which it was active that was judged."""
+
+    parameter: str
+    importance: float
+    trials: int
+
+
+class ImportanceData(TypedDict):
+    """The parameters, the most important first; shares sum to 1, or are all 0 where nothing can be told."""
+
+    study_id: str
+    method: str
+    metric: MetricData
+    completed: int
+    used: int
+    diverged: int
+    data: list[ImportanceRow]
+
+
+class HistoryRow(TypedDict):
+    """A finished trial, and the best that any had completed with by then; values as they were reported."""
+
+    number: int
+    seq: int
+    state: str
+    finished_at: str | None
+    value: float | None
+    best: float | None
+
+
+class HistoryData(TypedDict):
+    """Finished trials in the order of their ends; `total` is how many there are, `data` may be thinned."""
+
+    study_id: str
+    metric: MetricData
+    total: int
+    data: list[HistoryRow]
+
+
+class SavingsData(TypedDict):
+    """What pruning saved. `steps` has run, saved and full; `seconds` run and saved, or is null where nobody counted."""
+
+    study_id: str
+    finished: int
+    pruned: int
+    share: float | None
+    steps: dict[str, int | None]
+    seconds: dict[str, float] | None

@@ -8,7 +8,17 @@ from uuid import uuid4
 
 from tuneup.errors import TimedOut, Unreachable
 from tuneup.problems import json_object
-from tuneup.shapes import FINAL_STATES, BestData, ProgressData, StudyData, TrialData
+from tuneup.shapes import (
+    FINAL_STATES,
+    BestData,
+    HistoryData,
+    ImportanceData,
+    Json,
+    ProgressData,
+    SavingsData,
+    StudyData,
+    TrialData,
+)
 from tuneup.trial import Trial, ask
 from tuneup.wire import Wire
 
@@ -95,6 +105,21 @@ class Study:
         """Return the best completed trial; raises NotFound until one has completed."""
         return cast("BestData", self._wire.get(f"{study_path(self.id)}/best"))
 
+    def importance(self, *, method: str | None = None, metric: str | None = None) -> ImportanceData:
+        """Say how much each parameter matters, by `ped_anova` (the default) or `fanova`, for the optimized metric or another.
+
+        Raises Conflict until ten trials have completed.
+        """
+        return cast("ImportanceData", self._read("importance", method=method, metric=metric))
+
+    def history(self, *, metric: str | None = None, points: int | None = None) -> HistoryData:
+        """Return the finished trials in the order of their ends, each with the best so far; thinned to `points` (1000)."""
+        return cast("HistoryData", self._read("history", metric=metric, points=points))
+
+    def savings(self) -> SavingsData:
+        """Return what pruning has saved."""
+        return cast("SavingsData", self._read("savings"))
+
     def trials(self, *, state: str | None = None, since: int | None = None) -> Iterator[TrialData]:
         """Yield the study's trials, page after page; `since` gives those that changed after that `seq`."""
         params = {"limit": str(PAGE_SIZE)}
@@ -145,6 +170,10 @@ class Study:
     def picture(self) -> bytes:
         """Return a picture of the study's history, as SVG."""
         return self._wire.send("GET", f"{study_path(self.id)}/history.svg").content
+
+    def _read(self, what: str, **query: str | int | None) -> Json:
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        return self._wire.get(f"{study_path(self.id)}/{what}", params=asked)
 
     def _act(self, verb: str) -> Self:
         response = self._wire.send("POST", f"{study_path(self.id)}:{verb}", key=str(uuid4()))

@@ -12,7 +12,7 @@ TAG = re.compile(r'"[0-9a-f]{32}"')
 
 def test_every_get_is_tagged(stage: Stage) -> None:
     made = stage.create()["id"]
-    stage.run(1)
+    stage.run(10)
     for path in [*GETS, "/v1/openapi.json"]:
         address = path.replace("{study_id}", made).replace("{trial_id}", f"{made}-0")
         first = stage.client.get(address)

@@ -15,6 +15,35 @@ from urllib.parse import parse_qsl, urlsplit
 
 NOW = "2025-01-01T00:00:00Z"
 PROBLEM = "application/problem+json"
+METRIC = {"name": "val_loss", "goal": "minimize"}
+ANALYSES: Mapping[str, Any] = {
+    "importance": {
+        "method": "fanova",
+        "metric": METRIC,
+        "completed": 300,
+        "used": 200,
+        "diverged": 1,
+        "data": [
+            {"parameter": "lr", "importance": 0.75, "trials": 200},
+            {"parameter": "momentum", "importance": 0.25, "trials": 90},
+        ],
+    },
+    "history": {
+        "metric": METRIC,
+        "total": 2,
+        "data": [
+            {"number": 1, "seq": 5, "state": "diverged", "finished_at": NOW, "value": None, "best": None},
+            {"number": 0, "seq": 6, "state": "completed", "finished_at": NOW, "value": 0.125, "best": 0.125},
+        ],
+    },
+    "savings": {
+        "finished": 10,
+        "pruned": 6,
+        "share": 0.6,
+        "steps": {"run": 80, "saved": 120, "full": 20},
+        "seconds": {"run": 90.0, "saved": 125.0},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +144,7 @@ class FakeService:
             return self._page([trial_json(study, number) for number in range(study["progress"]["finished"])], request)
         if verb == "history.svg":
             return Answer(200, "<svg/>", "image/svg+xml")
-        return self._best(study)
+        return self._best(study) if verb == "best" else Answer(200, {"study_id": study["id"], **ANALYSES[verb]})
 
     def _best(self, study: dict[str, Any]) -> Answer:
         if study["best"] is None:
