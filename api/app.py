@@ -19,7 +19,19 @@ from api.etags import Etags
 from api.lab.laboratory import Laboratory
 from api.openapi import DocumentedApi
 from api.queries import refuse_unknown
-from api.routes import analysis, catalogs, health, interventions, lab, lab_page, pages, remote, studies, trials
+from api.routes import (
+    analysis,
+    catalogs,
+    health,
+    importing,
+    interventions,
+    lab,
+    lab_page,
+    pages,
+    remote,
+    studies,
+    trials,
+)
 from models.session import Database
 from models.studies import DEFAULT_PROJECT, ensure_project
 from search.clock import utc_now
@@ -56,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     for router in (
         studies.router,
+        importing.router,
         trials.router,
         analysis.router,
         remote.router,

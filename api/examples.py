@@ -37,3 +37,36 @@ MEASUREMENTS = {
     "a sign of life": Example(summary="Only renew the lease", value={"token": _TOKEN, "measurements": []}),
 }
 RELEASES = {"give back": Example(summary="Somebody else may run it", value={"token": _TOKEN, "reason": "shutdown"})}
+IMPORTS = {
+    "optuna": Example(
+        summary="Distributions as Optuna writes them",
+        value={
+            "format": "optuna",
+            "source": {
+                "lr": {
+                    "name": "FloatDistribution",
+                    "attributes": {"low": 1e-5, "high": 0.1, "log": True, "step": None},
+                },
+                "optimizer": {"name": "CategoricalDistribution", "attributes": {"choices": ["sgd", "adam"]}},
+            },
+            "study": {"name": "from Optuna", "metrics": [{"name": "val_loss", "goal": "minimize"}]},
+        },
+    ),
+    "wandb": Example(
+        summary="A sweep, created at once",
+        value={
+            "format": "wandb",
+            "source": {
+                "method": "bayes",
+                "metric": {"name": "val_loss", "goal": "minimize"},
+                "parameters": {
+                    "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 0.1},
+                    "batch_size": {"values": [16, 32, 64]},
+                },
+                "early_terminate": {"type": "hyperband", "min_iter": 3},
+                "run_cap": 50,
+            },
+            "create": True,
+        },
+    ),
+}

@@ -7,13 +7,16 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.models import Example
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
+from api.schemas.importing import ImportIn
 from api.schemas.problems import PROBLEM_SCHEMA
 from api.schemas.remote import BODIES
 from search.definition.schema import StudyDefinition
 from search.studies.service import EDITABLE
 
 GUARD = "/v1/"
+_BODIES: tuple[type[BaseModel], ...] = (*BODIES, ImportIn)
 _REF = "#/components/schemas/"
 _JSON = "application/json"
 _PLACE = re.compile(r"\{\w+\}")  # of an id in a path; no id holds a colon, which a verb follows
@@ -101,7 +104,7 @@ def _schemas() -> dict[str, Any]:
         "properties": {name: whole["properties"][name] for name in EDITABLE},
         "additionalProperties": False,
     }
-    for body in BODIES:
+    for body in _BODIES:
         schema = body.model_json_schema(ref_template=_REF + "{model}")
         parts |= schema.pop("$defs", {}) | {body.__name__: schema}
     return {**parts, "StudyDefinition": whole, "StudyEdits": edits, "Problem": PROBLEM_SCHEMA}

@@ -14,7 +14,7 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from tuneup import analysis, lab, server
+from tuneup import analysis, importing, lab, server
 from tuneup.arguments import AsJson, Key, StudyId, Url
 from tuneup.client import Client
 from tuneup.definition import read_definition
@@ -88,6 +88,7 @@ app = typer.Typer(
 )
 app.add_typer(lab.app, name="lab")
 analysis.add_to(app)
+importing.add_to(app)
 
 
 @app.callback()

@@ -10,7 +10,7 @@ import httpx2
 from tuneup import environment
 from tuneup.definition import Definition, read_definition
 from tuneup.problems import CREATION_KINDS, json_object
-from tuneup.shapes import StudyData, TrialData, WorkerData
+from tuneup.shapes import ImportedData, Json, StudyData, TrialData, WorkerData
 from tuneup.study import PAGE_SIZE, Study, study_path
 from tuneup.trial import Trial, ask, trial_path
 from tuneup.wire import PATIENCE_SECONDS, RETRIES, Wire
@@ -71,6 +71,19 @@ class Client:
             kinds=CREATION_KINDS,
         )
         return Study(self._wire, cast("StudyData", json_object(response)))
+
+    def import_study(
+        self, source: Definition, source_format: str, *, study: Json | None = None, create: bool = False
+    ) -> ImportedData:
+        """Make a definition of another system's search: a mapping, a path, or YAML text.
+
+        `source_format` is `wandb` for a sweep configuration, `optuna` for distributions by name. Fields of `study` replace
+        those found, in `space` parameter by parameter. With `create` the study is created, too.
+        Raises UnreadableStudy or BadStudy, with every fault.
+        """
+        body = {"format": source_format, "source": read_definition(source), "study": study or {}, "create": create}
+        sent = self._wire.send("POST", "/studies:import", body=body, key=str(uuid4()), kinds=CREATION_KINDS)
+        return cast("ImportedData", json_object(sent))
 
     def get_study(self, study_id: str) -> Study:
         """Return a study by its id; raises NotFound."""

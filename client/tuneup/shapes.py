@@ -178,3 +178,18 @@ class SavingsData(TypedDict):
     share: float | None
     steps: dict[str, int | None]
     seconds: dict[str, float] | None
+
+
+class NoteData(TypedDict):
+    """Something that an import did not carry over as it stood, and why."""
+
+    path: str
+    message: str
+
+
+class ImportedData(TypedDict):
+    """A definition that can be posted as it is, what it lacks of its source, and the study if it was created."""
+
+    definition: Json
+    notes: list[NoteData]
+    study: StudyData | None

@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 
 from api.bodies import MOST_BYTES
-from api.examples import ASKS, EDITS, MEASUREMENTS, RELEASES, STUDIES, TELLS
+from api.examples import ASKS, EDITS, IMPORTS, MEASUREMENTS, RELEASES, STUDIES, TELLS
 from api.openapi import GUARD
 from search.definition.examples import EXAMPLE_STUDIES
 from tests.api.stage import DOCUMENT, PROBLEM, Stage, study
@@ -100,6 +100,15 @@ def test_examples_of_edits_are_taken(shared: Stage, name: str) -> None:
     assert shared.client.patch(f"/v1/studies/{made['id']}", json=EDITS[name]["value"]).status_code == 200
 
 
+@pytest.mark.parametrize("name", IMPORTS)
+def test_examples_of_imports_are_taken(shared: Stage, name: str) -> None:
+    body: dict[str, Any] = IMPORTS[name]["value"] or {}
+    jsonschema.validate(body, whole("ImportIn"))
+    reply = shared.client.post("/v1/studies:import", json=body)
+    assert reply.status_code == (201 if body.get("create") else 200)
+    jsonschema.validate(reply.json(), whole("ImportOut"))
+
+
 @pytest.mark.parametrize("name", ASKS)
 def test_examples_of_asks_are_taken(shared: Stage, name: str) -> None:
     body: dict[str, Any] = ASKS[name]["value"] or {}
@@ -142,6 +151,8 @@ def test_examples_of_what_clients_say_are_taken(shared: Stage, schema: str, verb
         ("TellIn", {"token": "a", "values": {}}),
         ("MeasurementsIn", {"token": "a", "measurements": [{"step": -1, "values": {"a": 1}}]}),
         ("ReleaseIn", {"token": ""}),
+        ("ImportIn", {"format": "hyperopt", "source": {}}),
+        ("ImportIn", {"format": "optuna", "source": 1}),
     ],
 )
 def test_the_schemas_of_clients_bodies_say_no(schema: str, body: dict[str, Any]) -> None:

@@ -111,6 +111,8 @@ class FakeService:
         path = request.path.removeprefix("/v1")
         if path == "/studies":
             return self._create(request) if request.method == "POST" else self._page([*self.studies.values()], request)
+        if path == "/studies:import":
+            return self._import(request)
         if path == "/workers":
             return Answer(200, {"data": [{"id": f"host-{queue}", "queue": queue} for queue in self.queues]})
         study_id, _, verb = path.removeprefix("/studies/").replace(":", "/:").partition("/")
@@ -129,6 +131,15 @@ class FakeService:
         study_id = self.created.setdefault(key, f"study{len(self.created):08}")
         self.studies.setdefault(study_id, study_json(study_id, definition))
         return Answer(201, self.studies[study_id])
+
+    def _import(self, request: Request) -> Answer:
+        if not request.body["source"].get("parameters"):
+            errors = [{"path": "source.parameters", "message": "is required"}]
+            return problem(422, "Bad study", "1 fault", errors=errors)
+        definition = {"name": "imported", "space": request.body["source"]["parameters"], **request.body["study"]}
+        study = study_json("study0", definition) if request.body["create"] else None
+        notes = [{"path": "source.program", "message": "is not carried over"}]
+        return Answer(201 if study else 200, {"definition": definition, "notes": notes, "study": study})
 
     def _study(self, study: dict[str, Any], verb: str, request: Request) -> Answer:
         if request.method == "DELETE":
