@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
@@ -29,7 +29,7 @@ from search.space.parameters import Parameter
 from search.strategies.history import Coding, History, coding
 
 SAMPLE = 200
-TREES = 16
+TREES = 10
 
 # Optuna announces every study it makes; ours are scratch. That few trials know a parameter is said by `trials`.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -56,7 +56,7 @@ def ped_anova(space: Mapping[str, Parameter], observations: Sequence[Observation
 
 def fanova(space: Mapping[str, Parameter], observations: Sequence[Observation], *, seed: int) -> Importance:
     """Judge each group of parameters that are active together over a sample of the trials that have them."""
-    axes = _axes(space)
+    axes = {name: _by_length(axis) for name, axis in _axes(space).items()}
     trials = _trials(axes, observations)
     groups = _groups(axes, trials)
     most = int(SAMPLE / math.sqrt(max(1, len(groups))))
@@ -88,6 +88,19 @@ def _on_scale(code: Coding) -> _Axis:
         return None if coded is None else math.log(coded)
 
     return _Axis(FloatDistribution(math.log(distribution.low), math.log(distribution.high)), place)
+
+
+def _by_length(axis: _Axis) -> _Axis:
+    """Lay places in a list or lattice side by side, each as long as any other.
+
+    By itself Optuna makes a column of each choice and goes through all their combinations: 2^20 for 20 choices.
+    """
+    distribution = axis.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return _Axis(FloatDistribution(-0.5, len(distribution.choices) - 0.5), axis.place)
+    if isinstance(distribution, IntDistribution):
+        return _Axis(FloatDistribution(distribution.low - 0.5, distribution.high + 0.5), axis.place)
+    return axis
 
 
 def _trials(axes: Mapping[str, _Axis], observations: Iterable[Observation]) -> list[FrozenTrial]:

@@ -109,6 +109,12 @@ def test_it_agrees_with_optuna_asked_directly(how: str) -> None:
     assert shares(found) == pytest.approx(get_param_importances(plain_study(seen), evaluator=evaluators[how]))
 
 
+def test_many_choices_cost_no_more_than_few() -> None:
+    space = {**PLAIN, "many": {"type": "categorical", "choices": list(range(20))}}
+    found = judged("fanova", lambda point: float(point["many"] * 7 % 20 + point["a"]), space=space)
+    assert found.parameters[0].parameter == "many"
+
+
 def test_fanova_takes_a_sample_and_says_so() -> None:
     def value(point: Mapping[str, Any]) -> float:
         return float(point["a"])
