@@ -10,19 +10,19 @@ from models.tables import Attempt, Measurement, Trial
 
 
 def completed_points(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
-    """Return (number, params, score, values) of every completed trial with a score, by number."""
+    """Return (number, params, values) of every completed trial, by number."""
     query = (
-        select(Trial.number, Trial.params, Trial.score, Trial.values)
-        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.score.is_not(None))
+        select(Trial.number, Trial.params, Trial.values)
+        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED)
         .order_by(Trial.number)
     )
     return connection.execute(query).all()
 
 
 def finished_trials(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
-    """Return (number, seq, state, finished_at, score, values) of every finished trial, in the order of their ends."""
+    """Return (number, seq, state, finished_at, values) of every finished trial, in the order of their ends."""
     query = (
-        select(Trial.number, Trial.seq, Trial.state, Trial.finished_at, Trial.score, Trial.values)
+        select(Trial.number, Trial.seq, Trial.state, Trial.finished_at, Trial.values)
         .where(Trial.study_id == study_id, Trial.state.in_(FINAL_TRIAL_STATES))
         .order_by(Trial.seq)
     )

@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.analysis.table import Importance, ImportanceRecord, Observation
 from search.space.parameters import Parameter
+from search.space.plan import plan
 from search.strategies.history import Coding, History, coding
 
 SAMPLE = 200
@@ -74,7 +75,7 @@ def fanova(space: Mapping[str, Parameter], observations: Sequence[Observation], 
 
 
 def _axes(space: Mapping[str, Parameter]) -> dict[str, _Axis]:
-    return {name: _on_scale(coding(parameter)) for name, parameter in space.items()}
+    return {node.name: _on_scale(coding(node.parameter)) for node in plan(space).nodes}
 
 
 def _on_scale(code: Coding) -> _Axis:

@@ -44,7 +44,7 @@ def evidence(connection: Connection, project_id: int, text: str, *, metric: str 
     definition = read_definition(study.definition)
     chosen = _metric(definition, metric)
     rows = analysis.completed_points(connection, study.id)
-    pairs = zip(rows, _scores(definition, chosen, rows), strict=True)
+    pairs = zip(rows, _scores(chosen, rows), strict=True)
     observations = [Observation(row.params or {}, score) for row, score in pairs if score is not None]
     if len(observations) < FEWEST:
         raise Conflict(
@@ -63,7 +63,7 @@ def history(connection: Connection, project_id: int, text: str, *, metric: str |
     rows = analysis.finished_trials(connection, study.id)
     outcomes = [
         Outcome(row.number, row.seq, row.state, row.finished_at, score)
-        for row, score in zip(rows, _scores(definition, chosen, rows), strict=True)
+        for row, score in zip(rows, _scores(chosen, rows), strict=True)
     ]
     return HistoryView(study.id, chosen, len(rows), thinned(best_so_far(outcomes), points))
 
@@ -81,7 +81,7 @@ def study_savings(connection: Connection, project_id: int, text: str) -> tuple[i
 
 def _metric(definition: StudyDefinition, name: str | None) -> Metric:
     if name is None:
-        return definition.objective_metric
+        return next(metric for metric in definition.metrics if metric.role == "optimize")
     found = next((metric for metric in definition.metrics if metric.name == name), None)
     if found is None:
         valid = ", ".join(metric.name for metric in definition.metrics)
@@ -89,10 +89,8 @@ def _metric(definition: StudyDefinition, name: str | None) -> Metric:
     return found
 
 
-def _scores(definition: StudyDefinition, metric: Metric, rows: Sequence[Row[tuple[object, ...]]]) -> list[float | None]:
+def _scores(metric: Metric, rows: Sequence[Row[tuple[object, ...]]]) -> list[float | None]:
     """Return the metric of each trial, lower for better; None where a trial has none."""
     sign = -1.0 if metric.goal == "maximize" else 1.0
-    if metric == definition.objective_metric:
-        return [row.score for row in rows]
     values = [(row.values or {}).get(metric.name) for row in rows]
     return [None if value is None else sign * value for value in values]
