@@ -53,12 +53,12 @@ def _cnn(data: str, channels: list[int]) -> dict[str, Any]:
 
 _FINE = space(rates=17, warmups=4, momenta=5)
 _MIDDLING = space(rates=13, warmups=4, momenta=5)
-_COARSE = space(rates=13, warmups=2, momenta=3)
+_COARSE = space(rates=13, warmups=3, momenta=3)
 
 RECORDINGS: Mapping[str, Recording] = MappingProxyType(
     {
         "digits_mlp": Recording(_mlp("digits", 32), _FINE, seeds=3),
-        "digits_cnn": Recording(_cnn("digits", [4, 8]), _COARSE, seeds=2),
+        "digits_cnn": Recording(_cnn("digits", [8, 16]), _COARSE, seeds=3),
         "wine_mlp": Recording(_mlp("wine", 16), _MIDDLING, seeds=4),
         "breast_cancer_mlp": Recording(_mlp("breast_cancer", 16), _MIDDLING, seeds=4),
     }

@@ -94,7 +94,8 @@ class Table:
 
     def final(self, params: Mapping[str, Any], seed: int) -> float:
         """Return the validation loss with which a run completed, infinity if it diverged."""
-        return float(finals(self.curves)[self.lattice.row(params), seed])
+        place = self.lattice.row(params), seed
+        return float("inf" if self.curves.diverged[place] else self.curves.losses[place][-1])
 
     def diverged_in(self, params: Mapping[str, Any], seed: int) -> int | None:
         """Return the epoch, from 1, in which a run diverged; the last one also of a run found so at its end."""
