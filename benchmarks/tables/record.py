@@ -1,6 +1,6 @@
 """Record a tuning table: `python -m benchmarks.tables.record NAME` trains every point of its lattice with every seed.
 
-Runs are trained in lanes, on one thread, so that one core is enough: minutes for an MLP and a quarter of an hour for a
+Runs are trained in lanes, on one thread, so that one core is enough: at most three minutes for an MLP, twelve for the
 CNN (docs/tables.md). What has been trained is kept in benchmarks/results/, and a recording that was interrupted goes on
 from there; `--anew` forgets it.
 """
