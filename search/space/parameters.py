@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from search.space.sampling import Draws
+from search.space.sampling import Source
 
 Value: TypeAlias = str | int | float | bool | None
 Setting: TypeAlias = Value | tuple[float, ...]  # what an objective can fix
@@ -383,7 +383,7 @@ def warp_back(parameter: FloatParameter | IntParameter, share: float) -> float:
     return min(max(value, parameter.low), parameter.high)
 
 
-def drawer(parameter: Parameter) -> Callable[[Draws], Value]:
+def drawer(parameter: Parameter) -> Callable[[Source], Value]:
     """Return the function that draws a value, uniform on the parameter's scale."""
     if isinstance(parameter, IntParameter) and parameter.scale == "log":
         return _log_int_drawer(parameter.low, parameter.high)
@@ -397,14 +397,14 @@ def drawer(parameter: Parameter) -> Callable[[Draws], Value]:
     onto, back = _WARPS[parameter.scale]
     start, end = onto(low), onto(high)
 
-    def draw(draws: Draws) -> Value:
+    def draw(draws: Source) -> Value:
         share = draws.uniform()
         return min(max(back(start * (1 - share) + end * share), low), high)
 
     return draw
 
 
-def _log_int_drawer(low: int, high: int) -> Callable[[Draws], Value]:
+def _log_int_drawer(low: int, high: int) -> Callable[[Source], Value]:
     """Each whole number gets the log-length of the unit around it."""
     start, end = math.log(low - 0.5), math.log(high + 0.5)
     return lambda draws: min(max(round(math.exp(start + (end - start) * draws.uniform())), low), high)

@@ -17,6 +17,8 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
     "grid": ("grid", "Grid"),
     "random": ("uniform", "Uniform"),
     "bayesian": ("bayesian", "Bayesian"),
+    "sobol": ("quasirandom", "Sobol"),
+    "halton": ("quasirandom", "Halton"),
 }
 
 

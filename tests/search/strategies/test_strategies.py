@@ -49,7 +49,7 @@ def test_the_same_seed_and_history_give_the_same_points(name: str) -> None:
     assert points(1) != points(2)
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "bayesian"])
+@pytest.mark.parametrize("name", ["grid", "random", "sobol", "halton"])
 def test_points_without_history_depend_on_the_index_alone(name: str) -> None:
     study = definition(name)
     together = make(study, 1).suggest(range(20))
@@ -61,7 +61,7 @@ def test_points_without_history_depend_on_the_index_alone(name: str) -> None:
 
 
 def test_no_index_is_no_point() -> None:
-    assert [make(definition(name), 1).suggest(range(4, 4)) for name in STRATEGIES] == [[], [], []]
+    assert [make(definition(name), 1).suggest(range(4, 4)) for name in STRATEGIES] == [[]] * len(STRATEGIES)
 
 
 def test_a_grid_gives_each_point_once() -> None:
