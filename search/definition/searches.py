@@ -1,5 +1,6 @@
 """How a study searches: its strategy with its settings."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
@@ -47,12 +48,27 @@ class HaltonSearch(Part):
     seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
 
 
-Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch
+class CmaesSearch(Part):
+    """Points of a normal distribution that moves and stretches towards the better ones (CMA-ES), for numbers alone."""
+
+    strategy: Literal["cmaes"] = Field(description=_STRATEGY)
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+    population: int | None = Field(
+        None, ge=4, le=1000, description="After how many results it moves; absent = 4 + 3 log(number of parameters)"
+    )
+
+    def generation(self, dimensions: int) -> int:
+        """Return how many results a generation has, of the first start."""
+        return self.population or 4 + int(3 * math.log(dimensions))
+
+
+Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch | CmaesSearch
 STRATEGIES: Mapping[str, type[Search]] = {
     "grid": GridSearch,
     "random": RandomSearch,
     "bayesian": BayesianSearch,
     "sobol": SobolSearch,
     "halton": HaltonSearch,
+    "cmaes": CmaesSearch,
 }
 AnySearch: TypeAlias = Annotated[Search, Field(discriminator="strategy")]

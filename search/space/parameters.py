@@ -383,6 +383,28 @@ def warp_back(parameter: FloatParameter | IntParameter, share: float) -> float:
     return min(max(value, parameter.low), parameter.high)
 
 
+def warp_onto(parameter: FloatParameter | IntParameter, value: float) -> float:
+    """Return at which share (0 to 1) of the parameter's range on its scale a value lies: the inverse of `warp_back`."""
+    onto, _ = _WARPS[parameter.scale]
+    start, end = onto(parameter.low), onto(parameter.high)
+    return min(max((onto(value) - start) / (end - start), 0.0), 1.0)
+
+
+def share_of(parameter: Parameter, value: Value) -> float | None:
+    """Return where among all that `drawer` can draw a value lies, the middle of what draws it; None if nothing does."""
+    axis = lattice(parameter)
+    place = axis.place(value) if axis is not None else None
+    if isinstance(parameter, IntParameter) and parameter.scale == "log" and parameter.low < parameter.high:
+        start, end = math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
+        return None if place is None else (math.log(parameter.low + place) - start) / (end - start)
+    if axis is not None:
+        return None if place is None else (place + 0.5) / axis.size
+    if isinstance(parameter, CategoricalParameter) or not is_number(value):
+        return None
+    inside = parameter.low <= value <= parameter.high  # type: ignore[operator]  # a number, as was just seen
+    return warp_onto(parameter, value) if inside else None  # type: ignore[arg-type]
+
+
 def drawer(parameter: Parameter) -> Callable[[Source], Value]:
     """Return the function that draws a value, uniform on the parameter's scale."""
     if isinstance(parameter, IntParameter) and parameter.scale == "log":

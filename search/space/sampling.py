@@ -7,9 +7,9 @@ making a numpy Philox generator costs ten times that. `Permutation` is a general
 """
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass
-from math import isqrt
 from typing import Protocol
 
 _WORDS = struct.Struct("<8Q")
@@ -23,6 +23,8 @@ TRIAL_SALT = 1002
 MODEL_SALT = 2000
 SOBOL_SALT = 3000
 HALTON_SALT = 3001
+EVOLUTION_SALT = 3002
+RESTART_SALT = 3003
 
 
 class Source(Protocol):
@@ -77,6 +79,11 @@ class Draws:
         """Draw from [0, 1), with 53 bits."""
         return (self.word() >> 11) * 2.0**-53
 
+    def normal(self) -> float:
+        """Draw from the standard normal distribution (G. E. P. Box and M. E. Muller, 1958)."""
+        radius = math.sqrt(-2 * math.log(1 - self.uniform()))
+        return radius * math.cos(2 * math.pi * self.uniform())
+
     def below(self, size: int) -> int:
         """Draw from 0 .. size - 1, every one equally likely; 1 <= size <= 2^64."""
         limit = 2**64 - 2**64 % size
@@ -114,7 +121,7 @@ class Permutation:
 
 def shuffled(size: int, *, seed: int) -> Permutation:
     """Make the shuffled order of `size` things for `seed`; 1 <= size < 2^64."""
-    rows = isqrt(size - 1) + 1
+    rows = math.isqrt(size - 1) + 1
     columns = (size + rows - 1) // rows
     draws = Draws(seed, size, salt=SHUFFLE_SALT)
     return Permutation(size=size, rows=rows, columns=columns, keys=tuple(draws.word() for _ in range(_ROUNDS)))

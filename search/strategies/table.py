@@ -19,6 +19,7 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
     "bayesian": ("bayesian", "Bayesian"),
     "sobol": ("quasirandom", "Sobol"),
     "halton": ("quasirandom", "Halton"),
+    "cmaes": ("cmaes", "Cmaes"),
 }
 
 

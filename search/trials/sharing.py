@@ -1,7 +1,7 @@
 """How many trials of a study one worker takes at once: no more than leaves every other worker its share."""
 
 from search.definition.schema import StudyDefinition
-from search.definition.searches import BayesianSearch
+from search.definition.searches import BayesianSearch, CmaesSearch
 
 
 def share(definition: StudyDefinition, *, budget: int, finished: int, open_trials: int, workers: int) -> int:
@@ -12,10 +12,19 @@ def share(definition: StudyDefinition, *, budget: int, finished: int, open_trial
     those that have `finished`, but no more than an eighth of the `budget`.
     """
     fair = _parts(open_trials, workers)
-    if isinstance(definition.search, BayesianSearch):
+    first = _at_first(definition)
+    if first is not None:
         learned = min(finished // 4, budget // 8)
-        fair = min(fair, _parts(max(definition.search.startup, learned), workers))
+        fair = min(fair, _parts(max(first, learned), workers))
     return max(1, fair)
+
+
+def _at_first(definition: StudyDefinition) -> int | None:
+    """Return how many points may be out before anything is learned; None where nothing ever is."""
+    search = definition.search
+    if isinstance(search, BayesianSearch):
+        return search.startup
+    return search.generation(len(definition.space)) if isinstance(search, CmaesSearch) else None
 
 
 def _parts(whole: int, workers: int) -> int:
