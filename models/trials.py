@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, desc, func, or_, select
 
 from models.rowsets import among, pack
-from models.states import AttemptState
-from models.tables import Attempt, Lease, Measurement, Study, Trial
+from models.states import AttemptState, TrialState
+from models.tables import Attempt, Event, Lease, Measurement, Study, Trial
 
 # Past every finite score, so that trials without one sort behind those that have one.
 _NO_SCORE = 1.7976931348623157e308
@@ -74,6 +74,23 @@ def changed_trials(connection: Connection, study_id: int, since: int) -> Sequenc
     """Return every trial whose last change has a higher seq than `since`, in that order."""
     query = select(Trial.__table__).where(Trial.study_id == study_id, Trial.seq > since).order_by(Trial.seq)
     return connection.execute(query).all()
+
+
+def draw_of(connection: Connection, study_id: int, number: int) -> int | None:
+    """Return the draw index that a trial's point was suggested for; None where it was given."""
+    query = select(Trial.draw).where(Trial.study_id == study_id, Trial.number == number)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def failed_by(connection: Connection, study_id: int, seq: int) -> dict[int, int]:
+    """Return when trials had failed by an event of the study, number -> seq, also those that were retried since."""
+    query = (
+        select(Event.number, func.max(Event.seq))
+        .where(Event.study_id == study_id, Event.seq <= seq, Event.target == TrialState.FAILED)
+        .where(Event.number.is_not(None))
+        .group_by(Event.number)
+    )
+    return {number: when for number, when in connection.execute(query) if number is not None}
 
 
 def scores(connection: Connection, study_id: int) -> list[Row[int, str, float | None]]:

@@ -12,10 +12,12 @@ from api.errors import documented
 from api.routes.studies import Cursor, Limit
 from api.schemas.trials import (
     MeasurementPage,
+    ReplayOut,
     TrialDetail,
     TrialOut,
     TrialPage,
     measurement_out,
+    replay_out,
     trial_detail,
     trial_out,
 )
@@ -24,6 +26,7 @@ from models.states import TrialState
 from models.trials import list_trials
 from search.errors import Fault, InvalidValue
 from search.studies import views
+from search.trials import replaying
 
 router = APIRouter(tags=["trials"])
 
@@ -106,3 +109,9 @@ def get_measurements(
         return MeasurementPage(data=[measurement_out(measurement) for measurement in found], next=None)
 
     return given.database.read(work)
+
+
+@router.get("/trials/{trial_id}/replay", responses=documented(304, 404, 409))
+def get_replay(given: Given, trial_id: str) -> ReplayOut:
+    """Derive a trial's point again: from seed and draw, and for a model from the history up to the recorded cut-off."""
+    return replay_out(replaying.replay(given.database, given.project_id, trial_id))

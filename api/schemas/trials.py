@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from models.ids import show_study, show_trial
 from models.states import AttemptState, TrialState
 from search.records import AttemptRecord, Measurement, TrialRecord
+from search.trials.replaying import Replay
 
 
 class ExecutionOut(BaseModel):
@@ -105,6 +106,20 @@ class BestTrialOut(BaseModel):
     values: dict[str, float]
 
 
+class ReplayOut(BaseModel):
+    """A trial's point beside the one that seed and recorded history lead to.
+
+    `matches` is null where the point was given rather than suggested, and `note` says so.
+    """
+
+    id: str
+    matches: bool | None
+    params: dict[str, Any]
+    derived: dict[str, Any] | None
+    why: dict[str, Any]
+    note: str | None
+
+
 def trial_out(record: TrialRecord) -> TrialRow:
     """Show a trial."""
     return TrialRow(
@@ -130,6 +145,19 @@ def trial_detail(record: TrialRecord, attempts: Sequence[AttemptRecord]) -> Tria
     """Show a trial with its attempts."""
     shown = [AttemptOut.model_validate(asdict(attempt)) for attempt in attempts]
     return TrialDetail(**trial_out(record).model_dump(), attempts=shown)
+
+
+def replay_out(found: Replay) -> ReplayOut:
+    """Show a replay."""
+    trial = found.trial
+    return ReplayOut(
+        id=show_trial(trial.study_id, trial.number),
+        matches=found.matches,
+        params=dict(trial.params or {}),
+        derived=dict(found.derived) if found.derived is not None else None,
+        why=dict(trial.why),
+        note=found.note,
+    )
 
 
 def measurement_out(record: Measurement) -> MeasurementOut:

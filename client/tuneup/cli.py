@@ -21,6 +21,7 @@ from tuneup.definition import read_definition
 from tuneup.durations import parse_duration
 from tuneup.errors import BadStudy, TimedOut, TuneupError, UnreadableStudy
 from tuneup.output import (
+    REPLAY_COLUMNS,
     STUDY_COLUMNS,
     TRIAL_COLUMNS,
     print_best,
@@ -28,6 +29,7 @@ from tuneup.output import (
     print_json,
     print_rows,
     print_study,
+    replay_row,
     say,
     study_row,
     trial_row,
@@ -199,6 +201,28 @@ def retry(
     with Client(url, api_key=api_key) as client:
         trial = client.get_trial(trial_id).retry()
     say(f"trial {trial.id} is {trial.state}")
+
+
+@app.command()
+def replay(
+    what: Annotated[str, typer.Argument(metavar="TRIAL|STUDY", help="A trial's id, or a study's for all its trials.")],
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Derive suggestions again from seed and recorded history; exit with 1 if any differs from what was tried."""
+    with Client(url, api_key=api_key) as client:
+        ids = [what] if "-" in what else [each["id"] for each in client.get_study(what).trials() if each["params"]]
+        found = [client.replay(trial_id) for trial_id in ids]
+    if as_json:
+        print_json({"data": found})
+    else:
+        print_rows(REPLAY_COLUMNS, map(replay_row, found))
+    differing = sum(each["matches"] is False for each in found)
+    if differing:
+        say(f"{differing} of {len(found)} do not follow from what is recorded")
+        raise typer.Exit(ERROR)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import httpx2
 from tuneup import environment
 from tuneup.definition import Definition, read_definition
 from tuneup.problems import CREATION_KINDS, json_object
-from tuneup.shapes import ImportedData, Json, StudyData, TrialData, WorkerData
+from tuneup.shapes import ImportedData, Json, ReplayData, StudyData, TrialData, WorkerData
 from tuneup.study import PAGE_SIZE, Study, study_path
 from tuneup.trial import Trial, ask, trial_path
 from tuneup.wire import PATIENCE_SECONDS, RETRIES, Wire
@@ -103,6 +103,10 @@ class Client:
     def get_trial(self, trial_id: str, *, token: str | None = None) -> Trial:
         """Return a trial by its id; with the `token` it was given with, one to go on with. Raises NotFound."""
         return Trial(self._wire, cast("TrialData", self._wire.get(trial_path(trial_id))), token=token)
+
+    def replay(self, trial_id: str) -> ReplayData:
+        """Have the service derive a trial's point again, from the seed and the recorded history. Raises NotFound."""
+        return cast("ReplayData", self._wire.get(f"{trial_path(trial_id)}/replay"))
 
     def lab(self, name: str, query: Mapping[str, Sequence[str]]) -> bytes:
         """Return what the lab's `surface` or `moving-average` answers: JSON, or a picture where the query wants one."""

@@ -12,9 +12,10 @@ from rich.text import Text
 
 from tuneup.durations import format_duration
 from tuneup.errors import TuneupError
-from tuneup.shapes import BestData, StudyData, TrialData
+from tuneup.shapes import BestData, ReplayData, StudyData, TrialData
 
 TRIAL_COLUMNS = ("number", "state", "values", "params", "reason")
+REPLAY_COLUMNS = ("trial", "matches", "params", "derived")
 STUDY_COLUMNS = ("id", "name", "state", "finished", "best", "created")
 
 
@@ -160,6 +161,12 @@ def trial_row(trial: TrialData) -> tuple[str, ...]:
         assignments(trial["params"]),
         trial["reason"] or "",
     )
+
+
+def replay_row(replay: ReplayData) -> tuple[str, ...]:
+    says = {True: "yes", False: "no", None: replay["note"] or ""}[replay["matches"]]
+    derived = "" if replay["matches"] else assignments(replay["derived"])
+    return replay["id"], says, assignments(replay["params"]), derived
 
 
 def study_row(study: StudyData) -> tuple[str, ...]:

@@ -193,3 +193,14 @@ class ImportedData(TypedDict):
     definition: Json
     notes: list[NoteData]
     study: StudyData | None
+
+
+class ReplayData(TypedDict):
+    """A trial's point beside the one derived again; `matches` is null where it was given rather than suggested."""
+
+    id: str
+    matches: bool | None
+    params: Params
+    derived: Params | None
+    why: Json
+    note: str | None

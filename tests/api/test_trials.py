@@ -1,10 +1,12 @@
 """A trial's measurements, and the best trial of a study."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from models.states import TrialState
+from search.trials.claiming import Claimer
 from search.trials.dispatch import Ran, Report, Result
 from search.trials.failures import Failure
 from tests.api.stage import Stage, faults, problem, study
@@ -102,3 +104,33 @@ def test_a_trial_tells_what_its_attempts_died_of(stage: Stage) -> None:
     assert shown["reason"].startswith("user_error")
     (attempt,) = shown["attempts"]
     assert (attempt["attempt"], attempt["state"], attempt["error"]) == (1, "ended", "Traceback: bad shape")
+
+
+@pytest.mark.parametrize("search", [{"strategy": "sobol"}, {"strategy": "bayesian", "startup": 1}])
+def test_a_replay_shows_both_points(stage: Stage, search: Any) -> None:
+    made = stage.create({**study("iris-grid"), "search": search, "budget": {"trials": 3}})["id"]
+    for _ in range(3):
+        stage.run(1)
+    for number in range(3):
+        trial = stage.get(f"/trials/{made}-{number}")
+        assert stage.get(f"/trials/{made}-{number}/replay") == {
+            "id": trial["id"],
+            "matches": True,
+            "params": trial["params"],
+            "derived": trial["params"],
+            "why": trial["why"],
+            "note": None,
+        }
+
+
+def test_what_cannot_be_replayed(stage: Stage) -> None:
+    made = stage.create({**study("iris-grid"), "search": {"strategy": "bayesian"}, "budget": {"trials": 3}})["id"]
+    assert problem(stage.client.get(f"/v1/trials/{made}-0/replay"))["status"] == 404
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Claimer, "_suggest", lambda *_: [])
+        stage.worker.claim(queue="cpu", capacity=1)
+    waiting = problem(stage.client.get(f"/v1/trials/{made}-0/replay"))
+    assert (waiting["status"], waiting["detail"]) == (
+        409,
+        "the trial has no point yet; ask again once it has been suggested",
+    )

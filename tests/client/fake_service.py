@@ -115,11 +115,35 @@ class FakeService:
             return self._import(request)
         if path == "/workers":
             return Answer(200, {"data": [{"id": f"host-{queue}", "queue": queue} for queue in self.queues]})
+        if path.startswith("/trials/"):
+            return self._trial(path.removeprefix("/trials/"))
         study_id, _, verb = path.removeprefix("/studies/").replace(":", "/:").partition("/")
         study = self.studies.get(study_id)
         if study is None:
             return problem(404, "Not found", f"there is no study {study_id}")
         return self._study(study, verb, request)
+
+    def _trial(self, path: str) -> Answer:
+        """Answer a replay: of trials 3, 13, ... the point does not follow, and that of trial 4 was given."""
+        trial_id, _, verb = path.partition("/")
+        study_id, _, number = trial_id.partition("-")
+        if verb != "replay" or study_id not in self.studies:
+            return problem(404, "Not found", f"there is no trial {trial_id}")
+        trial = trial_json(self.studies[study_id], int(number))
+        matches = {3: False, 4: None}.get(int(number) % 10, True)
+        derived = None if matches is None else {**trial["params"], **({} if matches else {"lr": 0.5})}
+        note = "its point was given (queued)" if matches is None else None
+        return Answer(
+            200,
+            {
+                "id": trial_id,
+                "matches": matches,
+                "params": trial["params"],
+                "derived": derived,
+                "why": {},
+                "note": note,
+            },
+        )
 
     def _create(self, request: Request) -> Answer:
         definition = request.body

@@ -173,7 +173,7 @@ def test_ctrl_c_elsewhere_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("pauses")
-@pytest.mark.parametrize("command", ["run", "status", "best", "trials", "cancel", "retry", "studies"])
+@pytest.mark.parametrize("command", ["run", "status", "best", "trials", "cancel", "retry", "replay", "studies"])
 def test_an_unreachable_service_ends_with_1(study_file: Path, command: str) -> None:
     subject = {"run": [study_file], "studies": []}.get(command, ["some-id"])
     result = tuneup(command, *subject, "--url", "http://127.0.0.1:9")
@@ -219,6 +219,24 @@ def test_status_best_and_trials(created: str) -> None:
     pruned = json.loads(tuneup("trials", created, "--state", "pruned", "--json").stdout)
     assert [trial["number"] for trial in pruned["data"]] == [1, 3]
     assert tuneup("trials", created, "--state", "dreaming").exit_code == 2
+
+
+def test_replay_of_a_trial_and_of_a_study(created: str) -> None:
+    one = tuneup("replay", f"{created}-0", "--json")
+    assert one.exit_code == 0
+    assert [(each["id"], each["matches"]) for each in json.loads(one.stdout)["data"]] == [(f"{created}-0", True)]
+    given = tuneup("replay", f"{created}-4")
+    assert given.exit_code == 0
+    assert "its point was given (queued)" in given.stdout
+    whole = tuneup("replay", created)
+    assert whole.exit_code == 1
+    lines = [line.split("\t") for line in whole.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [
+        ["trial", "matches"],
+        *([f"{created}-{number}", "no" if number == 3 else "yes"] for number in range(4)),
+    ]
+    assert lines[4][2:] == ["lr=0.01 optimizer=sgd", "lr=0.5 optimizer=sgd"]
+    assert "1 of 4 do not follow from what is recorded" in whole.stderr
 
 
 def test_status_shows_the_time_elapsed_and_the_limit(created: str, service: FakeService) -> None:

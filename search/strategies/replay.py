@@ -1,0 +1,81 @@
+"""Deriving a suggestion again, from what the ledger holds of the trials by now.
+
+A trial's row says how it ended and when (`seq`); `why` says up to which `seq` a model-based strategy had read, and which
+trials were under way then. From both follows the history that it saw:
+    under way then        its point is taken, whatever has become of it
+    ended by the cut-off  as it ended
+    failed by the cut-off and tried again since    it had failed
+    all else              not there yet
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from search.definition.schema import StudyDefinition
+from search.records import Params, Suggestion, TrialRecord
+from search.space.fallback import fallback_points
+from search.space.parameters import identity
+from search.space.plan import dedupe_key, discrete, plan
+from search.strategies.table import make
+
+# How far apart two computers may get in the last digits of the same arithmetic.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a study's ledger holds: its trials as they are now, and which had failed by the cut-off (number -> seq)."""
+
+    trials: Sequence[TrialRecord] = ()
+    failed: Mapping[int, int] = field(default_factory=dict)
+
+
+def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
+    """Return the trials as they were at the cut-off, in order of `seq`."""
+    cutoff, pending = why["cutoff"], frozenset(why.get("pending", ()))
+    then = []
+    for trial in past.trials:
+        if trial.number in pending:
+            then.append(replace(trial, state="running", values=None, score=None, seq=0))
+        elif trial.seq <= cutoff:
+            then.append(trial)
+        elif trial.why.get("cutoff", -1) < past.failed.get(trial.number, -1):  # it had its point when it failed
+            then.append(replace(trial, state="failed", values=None, score=None, seq=0))
+    return sorted(then, key=lambda trial: trial.seq)
+
+
+def derive(definition: StudyDefinition, seed: int, *, draw: int, why: Mapping[str, Any], past: Past) -> Suggestion:
+    """Suggest the point of a draw index again. A strategy that reads no history needs no `past`."""
+    strategy = make(definition, seed)
+    if not strategy.reads_history:
+        return strategy.suggest(range(draw, draw + 1))[0]
+    strategy.update(history(past, why))
+    suggestion = strategy.suggest(range(why.get("batch", draw), draw + 1))[-1]
+    if "instead_of" not in why or why["instead_of"] != suggestion.dedupe_key:
+        return suggestion
+    return _instead(definition, seed, draw, suggestion, past)
+
+
+def _instead(definition: StudyDefinition, seed: int, draw: int, doubled: Suggestion, past: Past) -> Suggestion:
+    """Find what stood in for a point that another trial had got first: the first one that is not another trial's.
+
+    Whoever holds a point now got it before, or the trial in question would have it.
+    """
+    taken = {dedupe_key(trial.params) for trial in past.trials if trial.params and trial.why.get("draw") != draw}
+    the_plan = plan(definition.space)
+    points = (point for _, point in fallback_points(the_plan, discrete(the_plan), seed=seed, index=draw))
+    free = next((point for point in points if dedupe_key(point) not in taken), None)
+    return doubled if free is None else replace(doubled, params=free)
+
+
+def same(stored: Params, derived: Params) -> bool:
+    """Say whether two points are the same, but for what another computer may round differently."""
+    return stored.keys() == derived.keys() and all(_equal(stored[name], derived[name]) for name in stored)
+
+
+def _equal(one: Any, other: Any) -> bool:  # noqa: ANN401  a parameter's value
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING * 1e-3)
+    return identity(one) == identity(other)
