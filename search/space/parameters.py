@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from search.space.sampling import Source
+from search.space.sampling import Draws
 
 Value: TypeAlias = str | int | float | bool | None
 Setting: TypeAlias = Value | tuple[float, ...]  # what an objective can fix
@@ -383,29 +383,14 @@ def warp_back(parameter: FloatParameter | IntParameter, share: float) -> float:
     return min(max(value, parameter.low), parameter.high)
 
 
-def warp_onto(parameter: FloatParameter | IntParameter, value: float) -> float:
-    """Return at which share (0 to 1) of the parameter's range on its scale a value lies: the inverse of `warp_back`."""
+def warp(parameter: FloatParameter | IntParameter, value: float) -> float:
+    """Return where a value of the range lies on the parameter's scale, from 0 (low) to 1 (high); turns `warp_back` round."""
     onto, _ = _WARPS[parameter.scale]
     start, end = onto(parameter.low), onto(parameter.high)
-    return min(max((onto(value) - start) / (end - start), 0.0), 1.0)
+    return min(max((onto(value) - start) / (end - start), 0.0), 1.0) if end > start else 0.0
 
 
-def share_of(parameter: Parameter, value: Value) -> float | None:
-    """Return where among all that `drawer` can draw a value lies, the middle of what draws it; None if nothing does."""
-    axis = lattice(parameter)
-    place = axis.place(value) if axis is not None else None
-    if isinstance(parameter, IntParameter) and parameter.scale == "log" and parameter.low < parameter.high:
-        start, end = math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
-        return None if place is None else (math.log(parameter.low + place) - start) / (end - start)
-    if axis is not None:
-        return None if place is None else (place + 0.5) / axis.size
-    if isinstance(parameter, CategoricalParameter) or not is_number(value):
-        return None
-    inside = parameter.low <= value <= parameter.high  # type: ignore[operator]  # a number, as was just seen
-    return warp_onto(parameter, value) if inside else None  # type: ignore[arg-type]
-
-
-def drawer(parameter: Parameter) -> Callable[[Source], Value]:
+def drawer(parameter: Parameter) -> Callable[[Draws], Value]:
     """Return the function that draws a value, uniform on the parameter's scale."""
     if isinstance(parameter, IntParameter) and parameter.scale == "log":
         return _log_int_drawer(parameter.low, parameter.high)
@@ -419,14 +404,14 @@ def drawer(parameter: Parameter) -> Callable[[Source], Value]:
     onto, back = _WARPS[parameter.scale]
     start, end = onto(low), onto(high)
 
-    def draw(draws: Source) -> Value:
+    def draw(draws: Draws) -> Value:
         share = draws.uniform()
         return min(max(back(start * (1 - share) + end * share), low), high)
 
     return draw
 
 
-def _log_int_drawer(low: int, high: int) -> Callable[[Source], Value]:
+def _log_int_drawer(low: int, high: int) -> Callable[[Draws], Value]:
     """Each whole number gets the log-length of the unit around it."""
     start, end = math.log(low - 0.5), math.log(high + 0.5)
     return lambda draws: min(max(round(math.exp(start + (end - start) * draws.uniform())), low), high)

@@ -11,7 +11,7 @@ parameters in order, all that matters of the choices so far is which later param
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -29,7 +29,7 @@ from search.space.parameters import (
     identity,
     lattice,
 )
-from search.space.sampling import Draws, Share, Source
+from search.space.sampling import Draws
 
 Space: TypeAlias = Mapping[str, Parameter]
 
@@ -46,7 +46,7 @@ class Node:
     bit: int
     children: int
     satisfied: Mapping[tuple[str, Value], int]  # value -> bits of the children whose condition it meets
-    draw: Callable[[Source], Value]
+    draw: Callable[[Draws], Value]
 
     def switched_off(self, value: Value) -> int:
         """Return the bits of the children that `value` rules out."""
@@ -181,16 +181,9 @@ def fill(space: Space | Plan, choose: Callable[[Node], Value]) -> Point:
     return point
 
 
-def draw(space: Space | Plan, rng: Source) -> Point:
+def draw(space: Space | Plan, rng: Draws) -> Point:
     """Draw a point: each active parameter uniform on its scale, independently."""
     return fill(space, lambda node: node.draw(rng))
-
-
-def point_at(space: Space | Plan, shares: Sequence[float]) -> Point:
-    """Return the point at these coordinates of the unit cube: one for each parameter in order, active or not."""
-    the_plan = plan(space)
-    where = {node.name: Share(share) for node, share in zip(the_plan.nodes, shares, strict=True)}
-    return fill(the_plan, lambda node: node.draw(where[node.name]))
 
 
 def active(space: Space | Plan, params: Mapping[str, Value]) -> tuple[str, ...]:

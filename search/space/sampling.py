@@ -10,7 +10,6 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass
-from typing import Protocol
 
 _WORDS = struct.Struct("<8Q")
 _HEADER = struct.Struct("<QQQ")
@@ -25,31 +24,6 @@ SOBOL_SALT = 3000
 HALTON_SALT = 3001
 EVOLUTION_SALT = 3002
 RESTART_SALT = 3003
-
-
-class Source(Protocol):
-    """Where a parameter's value is drawn from."""
-
-    def uniform(self) -> float:
-        """Give a number in [0, 1)."""
-
-    def below(self, size: int) -> int:
-        """Give a whole number from 0 .. size - 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A draw that is known already: the value that lies at `share` (0 <= share < 1) of what could be drawn."""
-
-    share: float
-
-    def uniform(self) -> float:
-        """Give the share."""
-        return self.share
-
-    def below(self, size: int) -> int:
-        """Give the whole number whose share of the range this is."""
-        return min(int(self.share * size), size - 1)
 
 
 class Draws:

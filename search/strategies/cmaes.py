@@ -18,8 +18,9 @@ import numpy as np
 from search.definition.schema import StudyDefinition
 from search.definition.searches import CmaesSearch
 from search.records import Suggestion, TrialRecord
-from search.space.parameters import lattice, share_of
-from search.space.plan import Node, plan, point_at
+from search.space.coordinates import point_at, share_of
+from search.space.parameters import lattice
+from search.space.plan import Node, plan
 from search.space.sampling import EVOLUTION_SALT, RESTART_SALT, Draws
 from search.strategies.evolution import Array, advance, begin, is_spent, rates, sample
 

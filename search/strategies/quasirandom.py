@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
+from search.space.coordinates import point_at
 from search.space.halton import HaltonSequence
-from search.space.plan import plan, point_at
+from search.space.plan import plan
 from search.space.sobol import SobolSequence
 
 

@@ -16,7 +16,8 @@ from search.definition.parse import StudyDefinition, parse_study
 from search.definition.searches import STRATEGIES as SCHEMAS
 from search.errors import InvalidStudy
 from search.records import Suggestion, TrialRecord
-from search.space.parameters import CategoricalParameter, share_of
+from search.space.coordinates import share_of
+from search.space.parameters import CategoricalParameter
 from search.space.plan import GRID_LIMIT, count_grid, is_discrete, plan, validate_point
 from search.strategies.base import Strategy
 from search.strategies.table import STRATEGIES, make

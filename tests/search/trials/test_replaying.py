@@ -136,6 +136,25 @@ def test_what_stood_in_for_a_doubled_point_is_derived_again(ledger: Ledger) -> N
     assert [replayed(ledger, trial).matches for trial in trials] == [True] * 6
 
 
+def test_a_trial_counts_as_failed_until_it_was_retried(ledger: Ledger) -> None:
+    """Its point was taken while it had failed, though by now it has completed, later than the others looked."""
+    for seed in range(6):
+        raw = {**posted("bayesian on a lattice"), "search": {"strategy": "bayesian", "startup": 0, "seed": seed}}
+        study = ledger.create(
+            {**raw, "space": {"layers": {"type": "int", "low": 1, "high": 3}}, "budget": {"trials": 3}}
+        )
+        worker = ledger.worker()
+        (first,) = worker.claim(queue="external", capacity=1)
+        worker.finish([Result(first, TrialState.FAILED, failure=Failure.USER_ERROR, error="ValueError")])
+        drain(worker, queue="external", capacity=1)
+        ledger.act(interventions.retry_trial, first.id)
+        drain(worker, queue="external", capacity=1)
+        trials = ledger.trials(study)
+        assert len({(trial.params or {})["layers"] for trial in trials}) == 3
+        assert trials[0].seq > max(trial.why["cutoff"] for trial in trials)
+        assert [replayed(ledger, trial).matches for trial in trials] == [True] * 3
+
+
 def test_a_point_that_does_not_follow_is_told(ledger: Ledger) -> None:
     for name in ("random", "cmaes"):
         trials = recorded(ledger, name, workers=1)
