@@ -11,8 +11,8 @@ from search.definition.objectives import RECIPES, NetworkKind, Recipe
 from search.definition.strategy_checks import strategy_faults
 from search.definition.warmup_checks import warmup_faults
 from search.errors import Fault
-from search.space.parameters import Parameter, Setting
-from search.space.plan import space_faults
+from search.space.parameters import Parameter, Setting, grid_axis
+from search.space.plan import GRID_LIMIT, count_grid, space_faults
 
 _DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the same
@@ -50,8 +50,12 @@ def cross_faults(parts: Parts) -> list[Fault]:
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
     faults += _metric_faults(parts) + _execution_faults(parts)
-    whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
-    faults += strategy_faults(parts.strategy, whole, whole=countable, has_trials=parts.has_trials)
+    faults += strategy_faults(parts.strategy, parts.space, parts.faulty)
+    if parts.strategy == "grid":
+        whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
+        faults += _grid_faults(whole, countable=countable)
+    elif parts.strategy is not None and not parts.has_trials:
+        faults.append(Fault("budget.trials", f"is required by the strategy {parts.strategy}"))
     return faults
 
 
@@ -129,3 +133,18 @@ def _execution_faults(parts: Parts) -> list[Fault]:
         "trials runs by itself: leave execution out, or give single"
     )
     return [Fault("execution", message)]
+
+
+def _grid_faults(space: Mapping[str, Parameter], *, countable: bool) -> list[Fault]:
+    faults = [
+        Fault(f"space.{name}", "is continuous, and a grid needs its points: give levels (a count or a list) or a step")
+        for name, parameter in space.items()
+        if grid_axis(parameter) is None
+    ]
+    if faults or not countable:
+        return faults
+    number = count_grid(space)
+    if number > GRID_LIMIT:
+        message = f"the grid has {number:,} points and may have {GRID_LIMIT:,}: give fewer levels, or search at random"
+        faults.append(Fault("space", message))
+    return faults

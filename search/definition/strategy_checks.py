@@ -1,41 +1,17 @@
 """Whether a strategy can search a space; where it cannot, the fault names one that can."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from search.errors import Fault
-from search.space.parameters import CategoricalParameter, Parameter, grid_axis, lattice
-from search.space.plan import GRID_LIMIT, count_grid
+from search.space.parameters import CategoricalParameter, Parameter, lattice
 
 
-def strategy_faults(
-    strategy: str | None, space: Mapping[str, Parameter], *, whole: bool, has_trials: bool
-) -> list[Fault]:
-    """Return what keeps a strategy from searching the parameters of `space`; `whole` says that those are all there are.
-
-    Without a valid `strategy` there is nothing to say.
-    """
-    if strategy is None:
-        return []
-    check = _CHECKS.get(strategy)
-    faults = [] if check is None else check(space, whole)
-    if strategy != "grid" and not has_trials:
-        faults.append(Fault("budget.trials", f"is required by the strategy {strategy}"))
-    return faults
-
-
-def _grid_faults(space: Mapping[str, Parameter], whole: bool) -> list[Fault]:
-    faults = [
-        Fault(f"space.{name}", "is continuous, and a grid needs its points: give levels (a count or a list) or a step")
-        for name, parameter in space.items()
-        if grid_axis(parameter) is None
-    ]
-    if faults or not whole:
-        return faults
-    number = count_grid(space)
-    if number > GRID_LIMIT:
-        message = f"the grid has {number:,} points and may have {GRID_LIMIT:,}: give fewer levels, or search at random"
-        faults.append(Fault("space", message))
-    return faults
+def strategy_faults(strategy: str | None, space: Mapping[str, Parameter], faulty: Iterable[str]) -> list[Fault]:
+    """Return why a strategy cannot search the parameters that could be read; those in `faulty` are not looked at."""
+    check = _CHECKS.get(strategy or "")
+    broken = frozenset(faulty)
+    read = {name: parameter for name, parameter in space.items() if name not in broken}
+    return [] if check is None else check(read, not broken)
 
 
 def _cmaes_faults(space: Mapping[str, Parameter], whole: bool) -> list[Fault]:
@@ -43,7 +19,7 @@ def _cmaes_faults(space: Mapping[str, Parameter], whole: bool) -> list[Fault]:
     if strange:
         message = f"cmaes searches numbers that are always there, but {', '.join(strange)}: use bayesian, or fix these"
         return [Fault("search.strategy", message)]
-    if whole and all(lattice(parameter) is not None for parameter in space.values()):
+    if whole and space and all(lattice(parameter) is not None for parameter in space.values()):
         message = "cmaes needs a continuous parameter, and each of these has steps or one value: use bayesian, or grid"
         return [Fault("search.strategy", message)]
     return []
@@ -55,7 +31,5 @@ def _no_coordinate(parameter: Parameter) -> str | None:
     return "is a choice" if isinstance(parameter, CategoricalParameter) and len(parameter.choices) > 1 else None
 
 
-_CHECKS: Mapping[str, Callable[[Mapping[str, Parameter], bool], list[Fault]]] = {
-    "grid": _grid_faults,
-    "cmaes": _cmaes_faults,
-}
+# By strategy; `whole` says that the parameters given are all there are.
+_CHECKS: Mapping[str, Callable[[Mapping[str, Parameter], bool], list[Fault]]] = {"cmaes": _cmaes_faults}

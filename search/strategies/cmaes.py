@@ -94,7 +94,7 @@ class Cmaes:
 
     def _coordinates(self, trial: TrialRecord) -> list[float] | None:
         """Return where a trial lies in the cube; None if it has no point, or one outside the space."""
-        if trial.params is None or trial.params.keys() != {node.name for node in self._plan.nodes}:
+        if trial.params is None or any(node.name not in trial.params for node in self._plan.nodes):
             return None
         shares = [share_of(node.parameter, trial.params[node.name]) for node in self._plan.nodes]
         inside = [share for share in shares if share is not None]
