@@ -117,6 +117,9 @@ class FakeService:
             return Answer(200, {"data": [{"id": f"host-{queue}", "queue": queue} for queue in self.queues]})
         if path.startswith("/trials/"):
             return self._trial(path.removeprefix("/trials/"))
+        return self._of_study(path, request)
+
+    def _of_study(self, path: str, request: Request) -> Answer:
         study_id, _, verb = path.removeprefix("/studies/").replace(":", "/:").partition("/")
         study = self.studies.get(study_id)
         if study is None:
