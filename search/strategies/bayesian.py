@@ -1,40 +1,50 @@
-"""Model-based search: Optuna's tree-structured Parzen estimator, in memory, behind our two verbs.
+"""Model-based search: a Gaussian process while results are few, a Parzen estimator once they are many.
 
-Every suggestion is made by a fresh sampler seeded by (seed, draw index), over the trials known; so it depends only on the
-seed, the draw index, the finished trials and the pending ones. `why` records them: `cutoff`, the last `seq` seen;
-`pending`, the numbers of the trials that were under way; `batch`, the first draw index of the call, since the points of
-one call know of each other. Suggesting `range(batch, draw + 1)` again over that history gives the same point.
+A suggestion depends on the seed, the draw index, the results and the pending trials alone. `why` records them: `cutoff`,
+the last `seq` seen; `pending`, the numbers of the trials that were under way; `batch`, the first draw index of the call,
+since the points of one call know of each other. Suggesting `range(batch, draw + 1)` again over that history gives the
+same point.
 
-Unconditional parameters are modelled together, conditional ones each by itself over the trials that have it. The first
-`startup` draw indices are random points. On a wholly discrete space a point is not suggested twice while others are left:
-the sampler is asked a few times more, then random draws, then the remaining points in shuffled order.
+The first `startup` draw indices are spread over the space. On a wholly discrete space a point is not suggested twice while
+others are left.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
-import optuna
-from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+import numpy as np
 
 from search.definition.schema import StudyDefinition
 from search.definition.searches import BayesianSearch
 from search.records import Suggestion, TrialRecord
 from search.space.fallback import fallback_points
-from search.space.parameters import Point, Value
-from search.space.plan import Node, dedupe_key, discrete, fill, is_discrete, plan
-from search.space.sampling import MODEL_SALT, Draws
-from search.strategies.history import Codebook, History
+from search.space.parameters import CategoricalParameter, Parameter, Point, Value
+from search.space.plan import dedupe_key, discrete, is_discrete, plan
+from search.space.sampling import MODEL_SALT
+from search.strategies.advice import Advice, held
+from search.strategies.evidence import Evidence
+from search.surrogates.columns import Columns, Matrix
+from search.surrogates.design import spread
+from search.surrogates.engines import Engine, Gaussian, Parzen
 
-# Optuna announces every study it makes; ours are scratch.
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-_MODEL_TRIES = 4
+MOST_GAUSSIAN = 200
 _MATES = 2**62  # trial numbers from here on stand for the points of the call under way
+
+Candidate: TypeAlias = tuple[str, dict[str, Any], Point]  # origin, further reasons, point
+
+
+def _fixed(parameter: Parameter, value: Value) -> Parameter:
+    """Return a parameter that has this value alone; as it is for None."""
+    if value is None:
+        return parameter
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.model_copy(update={"choices": (value,)})
+    return parameter.model_copy(update={"low": value, "high": value, "step": None, "scale": "linear"})
 
 
 class Bayesian:
-    """Tree-structured Parzen estimator over everything told so far."""
+    """Points suggested by a model of everything told so far."""
 
     reads_history = True
 
@@ -43,13 +53,16 @@ class Bayesian:
             raise TypeError("not a bayesian study")
         self._seed = seed
         self._startup = definition.search.startup
-        self._plan = plan(definition.space)
-        self._codes = Codebook(self._plan)
-        self._joint = self._codes.joint(self._plan)
-        self._history = History()
-        self._study = optuna.create_study(storage=self._history, direction="minimize")
-        self._cutoff = 0
-        self._pending: set[int] = set()
+        self._held = dict(held(definition))
+        self._plan = plan({name: _fixed(each, self._held.get(name)) for name, each in definition.space.items()})
+        self._columns = Columns(self._plan)
+        self._advice = Advice(definition, self._columns)
+        self._starts = self._random(0, salt=0).random(len(self._columns))
+        self._evidence = Evidence(self._columns)
+        self._engines: dict[str, Engine] = {
+            "gp": Gaussian(self._columns, self._advice.bonus),
+            "tpe": Parzen(self._columns),
+        }
         self._points = discrete(self._plan) if is_discrete(self._plan) else None
         self._size = None if self._points is None else self._points.count()
         self._tried: dict[int, str] = {}  # trial number -> key of its point, on a discrete space
@@ -57,75 +70,87 @@ class Bayesian:
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Take in changed trials; work is in proportion to them, not to the history."""
-        for trial in trials:
-            self._cutoff = max(self._cutoff, trial.seq)
-            evidence = self._codes.evidence(trial)
-            self._history.put(trial.number, evidence)
-            if evidence is not None and evidence.state == TrialState.RUNNING:
-                self._pending.add(trial.number)
-            else:
-                self._pending.discard(trial.number)
-            if self._size is not None:
+        self._evidence.update(trials)
+        if self._size is not None:
+            for trial in trials:
                 self._try(trial.number, None if trial.params is None else dedupe_key(trial.params))
 
     def suggest(self, indices: range) -> list[Suggestion]:
         """Return one point for each draw index."""
-        mates = [_MATES + index for index in indices]
+        modelled = range(max(indices.start, min(self._startup, indices.stop)), indices.stop)
+        why = {
+            "batch": indices.start,
+            "cutoff": self._evidence.cutoff,
+            "pending": sorted(self._evidence.pending),
+            **({"held": sorted(self._held)} if self._held else {}),
+        }
+        proposed = iter(self._model(modelled, indices) if modelled else ())
         suggestions = []
-        for index, mate in zip(indices, mates, strict=True):
-            suggestion = self._suggest(index, indices.start)
+        for index in indices:
+            first = next(proposed, None) if index in modelled else self._start(index)
+            suggestion = self._settled(index, first, why)
             suggestions.append(suggestion)
-            self._history.put(mate, self._codes.trial(mate, suggestion.params, state=TrialState.RUNNING))
-            self._try(mate, suggestion.dedupe_key)
-        for mate in mates:
-            self._history.put(mate, None)
-            self._try(mate, None)
+            self._try(_MATES + index, suggestion.dedupe_key)
+        for index in indices:
+            self._try(_MATES + index, None)
         return suggestions
 
-    def _suggest(self, index: int, batch: int) -> Suggestion:
-        startup = index < self._startup
-        why = {"draw": index, "batch": batch, "cutoff": self._cutoff, "pending": sorted(self._pending)}
+    def _start(self, index: int) -> Candidate:
+        row = spread(self._columns, self._starts, index)
+        inside = index % 4 != 3  # the rest looks at what nobody recommends
+        return "startup", {"sampler": "spread"}, self._columns.decode(self._advice.inside(row) if inside else row)
+
+    def _model(self, modelled: range, indices: range) -> list[Candidate]:
+        """Ask the model for all its points at once; nothing before a trial has completed."""
+        results = self._evidence.results()
+        if not results.known or not len(self._columns):
+            return []
+        name = "gp" if len(results) <= MOST_GAUSSIAN else "tpe"
+        begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
+        pending = [self._evidence.pending[number] for number in sorted(self._evidence.pending)]
+        rows = np.array([*pending, *begun]).reshape(-1, len(self._columns))
+        taken: set[str] = set()
+
+        def accept(row: Matrix) -> bool:
+            if self._size is None:
+                return True
+            key = dedupe_key(self._columns.decode(row))
+            new = key not in self._times and key not in taken
+            taken.add(key)
+            return new
+
+        rng = self._random(indices.start, salt=MODEL_SALT)
+        found = self._engines[name].propose(results, rows, rng, len(modelled), accept)
+        return [
+            ("model", {"sampler": name, "expected_improvement": each.improvement}, self._columns.decode(each.row))
+            for each in found
+        ]
+
+    def _settled(self, index: int, first: Candidate | None, why: dict[str, Any]) -> Suggestion:
+        """Take the candidate, or where its point was tried before another one that was not."""
         left = self._size is not None and len(self._times) < self._size
-        candidates = self._candidates(index, startup=startup)
-        origin, sampler, params = next(candidates)
+        candidates = self._candidates(index, first)
+        chosen = kept = next(candidates)
+        while left and dedupe_key(chosen[2]) in self._times:
+            found = next(candidates, None)
+            if found is None:  # every candidate was tried before: let the first stand
+                chosen, left = kept, False
+            else:
+                chosen = found
+        origin, more, params = chosen
         key = dedupe_key(params) if left else None
-        while key is not None and key in self._times:
-            origin, sampler, params = next(candidates, (origin, sampler, {}))
-            key = dedupe_key(params) if params else None
-        if not params:  # every candidate was tried before: let the first stand
-            origin, sampler, params = next(self._candidates(index, startup=startup))
-        return Suggestion(params=params, origin=origin, why={**why, "sampler": sampler}, dedupe_key=key)
+        return Suggestion(params=params, origin=origin, why={"draw": index, **why, **more}, dedupe_key=key)
 
-    def _candidates(self, index: int, *, startup: bool) -> Iterator[tuple[str, str, Point]]:
-        """Yield (origin, sampler, point) from the most wanted to the last resort."""
-        if not startup:
-            for attempt in range(_MODEL_TRIES):
-                yield "model", "tpe", self._model(index, attempt)
+    def _candidates(self, index: int, first: Candidate | None) -> Iterator[Candidate]:
+        if first is not None:
+            yield first
+        origin = "startup" if index < self._startup else "random"
         for how, point in fallback_points(self._plan, self._points, seed=self._seed, index=index):
-            yield "startup" if startup and how == "random" else "random", how, point
+            yield (origin if how == "random" else "random"), {"sampler": how}, point
 
-    def _model(self, index: int, attempt: int) -> Point:
-        seed = Draws(self._seed, index, salt=MODEL_SALT + attempt).below(2**32)
-        # With a constant liar the sampler reads the storage afresh; without, it would keep what it read first.
-        sampler = TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
-        trial = create_trial(state=TrialState.RUNNING)
-        trial.number = 2 * _MATES
-        joint = sampler.sample_relative(self._study, trial, self._joint) if self._joint else {}
-
-        def choose(node: Node) -> Value:
-            coding = self._codes[node.name]
-            if node.name in joint:
-                return coding.decode(joint[node.name])
-            if coding.distribution.single():
-                return self._codes.only(node)
-            return coding.decode(self._alone(sampler, trial, node))
-
-        return fill(self._plan, choose)
-
-    def _alone(self, sampler: TPESampler, trial: FrozenTrial, node: Node) -> int | float:
-        distribution = self._codes[node.name].distribution
-        value: int | float = sampler.sample_independent(self._study, trial, node.name, distribution)
-        return value
+    def _random(self, index: int, *, salt: int) -> np.random.Generator:
+        """Return the generator that belongs to this seed, index and purpose."""
+        return np.random.Generator(np.random.Philox(key=[self._seed, (salt << 48) | index]))
 
     def _try(self, number: int, key: str | None) -> None:
         old = self._tried.pop(number, None)

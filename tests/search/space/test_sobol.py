@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import qmc  # type: ignore[import-untyped]
+from scipy.stats import qmc
 
 from search.space.sobol import MOST_DIMENSIONS, SobolSequence, directions
 

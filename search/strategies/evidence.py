@@ -1,0 +1,74 @@
+"""What trials tell a model of their scores, as rows and numbers that grow with them.
+
+    completed          its score
+    pruned             a score no better than the middling one, and less sure than others
+    diverged           that its point is as bad as the worst
+    running, queued    that its point is taken, if it has one
+    failed, cancelled  nothing
+Results stand in the order in which they came (`seq`), so what a model sees depends on which trials it knows, not on when
+it heard of them.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.records import TrialRecord
+from search.surrogates.columns import Columns, Matrix
+from search.surrogates.results import COMPLETED, DIVERGED, PRUNED, Results
+
+_KINDS = {"completed": COMPLETED, "pruned": PRUNED, "diverged": DIVERGED}
+
+
+class Evidence:
+    """All that was told of a study's trials."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.cutoff = 0
+        self.pending: dict[int, Matrix] = {}
+        self._columns = columns
+        self._places: dict[int, int] = {}  # trial number -> its place below
+        self._seqs: list[int] = []
+        self._rows = np.empty((64, len(columns)))
+        self._scores = np.empty(64)
+        self._kinds = np.empty(64)
+
+    def update(self, trials: Sequence[TrialRecord]) -> None:
+        """Take in changed trials, best in order of `seq`; work is then in proportion to them, not to the history."""
+        for trial in trials:
+            self.cutoff = max(self.cutoff, trial.seq)
+            self.pending.pop(trial.number, None)
+            row = None if trial.params is None else self._columns.encode(trial.params)
+            if row is None:
+                continue
+            if trial.state in {"running", "queued"}:
+                self.pending[trial.number] = row
+            elif trial.state == "diverged" or (trial.state in _KINDS and trial.score is not None):
+                self._put(trial, row)
+
+    def results(self) -> Results:
+        """Return what is known by now; the arrays are views."""
+        count = len(self._seqs)
+        return Results(self._rows[:count], self._scores[:count], self._kinds[:count])
+
+    def _put(self, trial: TrialRecord, row: Matrix) -> None:
+        if trial.number not in self._places:
+            self._places[trial.number] = self._room(trial.seq)
+        place = self._places[trial.number]
+        self._rows[place], self._kinds[place] = row, _KINDS[trial.state]
+        self._scores[place] = np.nan if trial.state == "diverged" or trial.score is None else trial.score
+
+    def _room(self, seq: int) -> int:
+        """Make room for a result where its `seq` belongs, mostly at the end, and return its place."""
+        count, place = len(self._seqs), bisect_right(self._seqs, seq)
+        if count == len(self._scores):
+            for name in ("_rows", "_scores", "_kinds"):
+                held = getattr(self, name)
+                setattr(self, name, np.concatenate([held, np.empty_like(held)]))
+        self._seqs.insert(place, seq)
+        if place < count:
+            for held in (self._rows, self._scores, self._kinds):
+                held[place + 1 : count + 1] = held[place:count].copy()
+            self._places = {number: at + (at >= place) for number, at in self._places.items()}
+        return place

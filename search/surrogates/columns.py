@@ -1,0 +1,201 @@
+"""A space as the columns of a matrix, which is what models of scores want.
+
+A row is a point. A column of a number holds its place on the parameter's scale, 0 (low) to 1 (high); values on a lattice
+sit in the middle of cells of equal width. Choices that are all numbers are such a lattice too, in rising order; other
+choices are counted from 0 and only ever compared for equality. A parameter that is inactive is NaN; one with a single
+value has no column.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.space.parameters import (
+    Axis,
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Point,
+    Value,
+    is_number,
+    lattice,
+    listed,
+    warp,
+    warp_back,
+)
+from search.space.plan import Node, Plan, fill
+
+Matrix: TypeAlias = NDArray[np.float64]
+
+_FINEST = 256  # a lattice of more cells is searched as if it were continuous
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A searched parameter. `cells` is the size of its lattice or list, 0 where it is continuous.
+
+    `encode` gives None for what is no value of it; `decode` takes any number from 0 to 1, or the place of a choice.
+    """
+
+    name: str
+    parameter: Parameter
+    choice: bool
+    cells: int
+    encode: Callable[[Value], float | None]
+    decode: Callable[[float], Value]
+
+    @property
+    def smooth(self) -> bool:
+        """Whether it is searched as a continuous number, rounded at the end."""
+        return not self.choice and not 0 < self.cells <= _FINEST
+
+
+def column(name: str, parameter: Parameter) -> Column | None:
+    """Make the column of a parameter; None if it has one value."""
+    axis = lattice(parameter)
+    if axis is not None and axis.size == 1:
+        return None
+    if isinstance(parameter, CategoricalParameter):
+        if not all(map(is_number, parameter.choices)):
+            place = listed(parameter.choices)
+            return Column(name, parameter, True, place.size, place.place, lambda x: place.at(int(x)))
+        return _cells(name, parameter, listed(tuple(sorted(parameter.choices, key=float))))  # type: ignore[arg-type]
+    if isinstance(parameter, IntParameter) and parameter.scale == "log":
+        return _log_int(name, parameter)
+    if axis is not None:
+        return _cells(name, parameter, axis)
+    return _continuous(name, parameter)
+
+
+def _continuous(name: str, parameter: FloatParameter | IntParameter) -> Column:
+    def encode(value: Value) -> float | None:
+        inside = is_number(value) and parameter.low <= value <= parameter.high  # type: ignore[operator]
+        return warp(parameter, float(value)) if inside else None  # type: ignore[arg-type]
+
+    return Column(name, parameter, False, 0, encode, lambda x: float(warp_back(parameter, x)))
+
+
+def _cells(name: str, parameter: Parameter, axis: Axis) -> Column:
+    size = axis.size
+
+    def encode(value: Value) -> float | None:
+        place = axis.place(value)
+        return None if place is None else (place + 0.5) / size
+
+    return Column(name, parameter, False, size, encode, lambda x: axis.at(min(int(x * size), size - 1)))
+
+
+def _log_int(name: str, parameter: IntParameter) -> Column:
+    low, high = parameter.low, parameter.high
+    start, length = math.log(low - 0.5), math.log(high + 0.5) - math.log(low - 0.5)
+
+    def encode(value: Value) -> float | None:
+        inside = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return (math.log(value) - start) / length if inside else None  # type: ignore[arg-type]
+
+    def decode(x: float) -> Value:
+        return min(max(round(math.exp(start + length * x)), low), high)
+
+    # Its cells differ in width, so it counts as continuous; a value is its own after rounding.
+    return Column(name, parameter, False, 0, encode, decode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """Column `child` is active only where the value of `parent` is among `values` (keys of `identity`)."""
+
+    child: int
+    parent: int
+    codes: Matrix
+
+
+class Columns:
+    """The columns of a plan, parents before their children."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        made = [column(node.name, node.parameter) for node in plan.nodes]
+        self.all: tuple[Column, ...] = tuple(each for each in made if each is not None)
+        self.place = {each.name: index for index, each in enumerate(self.all)}
+        self.choices = np.array([each.choice for each in self.all], dtype=bool)
+        self.cells = np.array([each.cells for each in self.all], dtype=np.float64)
+        self.smooth = np.array([each.smooth for each in self.all], dtype=bool)
+        self._conditions = tuple(self._read_conditions(plan.nodes))
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def encode(self, params: Mapping[str, Any]) -> Matrix | None:
+        """Return the row of a point, shape (columns,); None if one of its values lies outside the space."""
+        row = np.full(len(self.all), np.nan)
+        for name, value in params.items():
+            if name in self.place:
+                number = self.all[self.place[name]].encode(value)
+                if number is None:
+                    return None
+                row[self.place[name]] = number
+        return row
+
+    def decode(self, row: Matrix) -> Point:
+        """Return the point of a row; what is inactive in it is not looked at."""
+
+        def choose(node: Node) -> Value:
+            if node.name not in self.place:
+                return _only(node.parameter)
+            index = self.place[node.name]
+            return self.all[index].decode(float(row[index]))
+
+        return fill(self.plan, choose)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Matrix:
+        """Draw points, each parameter uniform on its scale; shape (count, columns)."""
+        return self.settle(self.spread(rng.random((count, len(self.all)))))
+
+    def spread(self, shares: Matrix) -> Matrix:
+        """Turn shares of [0, 1) into values of the columns: choices into their places, the rest as it is."""
+        return np.where(self.choices, np.floor(shares * np.maximum(self.cells, 1)), shares)
+
+    def settle(self, rows: Matrix) -> Matrix:
+        """Move rows to points: numbers into range and to the middles of their cells, inactive ones to NaN."""
+        rows = np.where(self.choices, rows, np.clip(rows, 0.0, 1.0))
+        fine = ~self.choices & (self.cells > 0)
+        if fine.any():
+            cells = self.cells[fine]
+            rows[:, fine] = (np.minimum(np.floor(rows[:, fine] * cells), cells - 1) + 0.5) / cells
+        for condition in self._conditions:
+            code = self._code(condition.parent, rows[:, condition.parent])
+            rows[~np.isin(code, condition.codes), condition.child] = np.nan
+        return rows
+
+    def _code(self, index: int, values: Matrix) -> Matrix:
+        """Return whole numbers that tell the values of a column with countably many apart; NaN stays."""
+        each = self.all[index]
+        if each.choice:
+            return values
+        if each.cells:
+            return np.floor(values * each.cells)
+        # A log int: small, or a condition on it would not have been written.
+        return np.array([np.nan if np.isnan(value) else float(each.decode(value)) for value in values])  # type: ignore[arg-type]
+
+    def _read_conditions(self, nodes: Sequence[Node]) -> list[_Condition]:
+        found = []
+        for node in nodes:
+            for parent, values in (node.parameter.when or {}).items():
+                if node.name in self.place and parent in self.place:
+                    index = self.place[parent]
+                    codes = [self.all[index].encode(value) for value in values]
+                    known = np.array([code for code in codes if code is not None], dtype=np.float64)
+                    found.append(_Condition(self.place[node.name], index, self._code(index, known)))
+        return found
+
+
+def _only(parameter: Parameter) -> Value:
+    axis = lattice(parameter)
+    if axis is None:  # pragma: no cover - a continuous parameter has a column
+        raise TypeError("a continuous parameter has no single value")
+    return axis.at(0)

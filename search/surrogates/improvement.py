@@ -1,0 +1,38 @@
+"""Expected improvement, in logarithms.
+
+S. Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization", 2023: plain EI vanishes to
+zero, slopes and all, where improvement is unlikely; its logarithm does not.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import erfcx, log_ndtr
+
+from search.surrogates.columns import Matrix
+
+_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def log_improvement(mean: Matrix, deviation: Matrix, best: float) -> Matrix:
+    """Return the log of the expected improvement upon `best` (lower is better) for normal beliefs."""
+    return np.asarray(np.log(deviation) + _log_h((best - mean) / deviation))
+
+
+def slope(mean: float, deviation: float, best: float, by_mean: Matrix, by_deviation: Matrix) -> tuple[float, Matrix]:
+    """Return the log improvement at one point and its slope, from the slopes of mean and deviation."""
+    away = np.array([(best - mean) / deviation])
+    log_h = float(_log_h(away)[0])
+    below = math.exp(min(float(log_ndtr(away)[0]) - log_h, 50.0))
+    density = math.exp(min(-0.5 * float(away[0]) ** 2 - _LOG_ROOT_2PI - log_h, 50.0))
+    return math.log(deviation) + log_h, (-below * by_mean + density * by_deviation) / deviation
+
+
+def _log_h(away: Matrix) -> Matrix:
+    """Return log(density(z) + z * distribution(z)) of the standard normal, exact far below zero too."""
+    near = np.maximum(away, -1.0)
+    plain = np.log(np.exp(-0.5 * near * near - _LOG_ROOT_2PI) + near * np.exp(log_ndtr(near)))
+    far = np.minimum(away, -1.0)
+    ratio = np.log(erfcx(-far / math.sqrt(2)) * np.abs(far)) + 0.5 * math.log(math.pi / 2)
+    inner = np.where(far < -1e4, -2 * np.log(np.abs(far)), np.log(-np.expm1(np.minimum(ratio, -1e-300))))
+    return np.where(away > -1.0, plain, -0.5 * far * far - _LOG_ROOT_2PI + inner)
