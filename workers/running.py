@@ -219,7 +219,7 @@ def start_message(claim: Claim, terms: Terms, manner: Manner) -> dict[str, Any]:
         "trial": claim.id,
         "attempt": claim.attempt,
         "objective": told(claim.definition.objective, terms.registry),
-        "params": dict(claim.params),
+        "params": claim.definition.objective.handed(claim.params),
         "seed": claim.seed,
         "lane": manner.lane,
         "wait": manner.wait if isinstance(manner.wait, bool) else sorted(manner.wait),

@@ -18,6 +18,7 @@ from models.states import StudyState, TrialState
 from models.trials import list_trials, scores
 from search.definition.parse import StudyDefinition
 from search.records import StudyView, TrialRecord
+from search.space.constraints import Constraint
 from search.studies import views
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
@@ -95,6 +96,7 @@ def _study_values(view: StudyView) -> dict[str, Any]:
         "counts": [(state.value, view.counts[state]) for state in TrialState if view.counts.get(state)],
         "best": view.best,
         "space": [_parameter(name, p) for name, p in record.definition.model_dump(mode="json")["space"].items()],
+        "constraints": [_constraint(given) for given in record.definition.constraints],
         # A study that ended may still wait for the trials that were told to stop.
         "live": record.state not in ENDED or record.progress.running > 0,
     }
@@ -116,12 +118,25 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _constraint(given: Constraint) -> str:
+    """Write a constraint as a formula: `0.1 <= warmup + 2 decay <= 1`."""
+    parts = [("" if factor == 1 else f"{factor:g} ") + name for name, factor in given.terms.items()]
+    low = "" if given.at_least is None else f"{given.at_least:g} <= "
+    high = "" if given.at_most is None else f" <= {given.at_most:g}"
+    return low + " + ".join(parts) + high
+
+
 def _parameter(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a parameter of the space in the words of its definition."""
     levels = given.get("levels")
     options = given.get("choices") or (levels if isinstance(levels, list) else None)
+    if given["type"] == "fixed":
+        options = [given["value"]]
+    if given["type"] == "derived":
+        options = ["{of} by {by} / {reference:g}".format(**given)]
     notes = [f"step {given['step']}"] if given.get("step") is not None else []
     notes += [f"{levels} levels"] if isinstance(levels, int) else []
+    notes += [f"{given['type']}, {given['rule']}"] if given["type"] == "derived" else []
     return {
         "name": name,
         "type": given["type"],

@@ -8,22 +8,22 @@ points can be fixed but not searched.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from optim.catalog import (
-    COMMON,
-    DEFAULT_OPTIMIZER,
-    DEFAULT_SCHEDULE,
-    OPTIMIZERS,
-    SCHEDULES,
-    OptimizerInfo,
-    Option,
-    ScheduleInfo,
-    by_name,
-)
+from optim.catalog import COMMON, Option
 from search.definition.idle import idle_faults
 from search.definition.objectives import Recipe
+from search.definition.options import FAMILIES, is_option
 from search.errors import Fault
-from search.space.parameters import CategoricalParameter, FloatParameter, Parameter, Setting, Value
-from search.space.plan import Space
+from search.space.derived import bounds
+from search.space.nodes import Space
+from search.space.parameters import (
+    CategoricalParameter,
+    DerivedParameter,
+    FixedParameter,
+    FloatParameter,
+    Parameter,
+    Setting,
+    Value,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,6 @@ class _Offer:
         return next((family for family in self.families if family.having(name)), None)
 
 
-def _options(table: Mapping[str, OptimizerInfo] | Mapping[str, ScheduleInfo]) -> Mapping[str, Mapping[str, Option]]:
-    return {name: by_name(info.options) for name, info in table.items()}
-
-
-_FAMILIES: Mapping[str, tuple[Mapping[str, Mapping[str, Option]], str]] = {
-    "optimizer": (_options(OPTIMIZERS), DEFAULT_OPTIMIZER),
-    "schedule": (_options(SCHEDULES), DEFAULT_SCHEDULE),
-}
-
-
 def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> list[Fault]:
     """Return every fault of the names and values fixed in the objective and searched in the space.
 
@@ -73,26 +63,31 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
     ]
     faults += idle_faults(fixed, space)
     for name, value in fixed.items():
-        if name in _FAMILIES:
+        if name in FAMILIES:
             faults += _choice_faults(f"objective.{name}", name, [("", value)])
         else:
             faults += _fixed_faults(name, value, offer)
+    sources = {
+        parent for each in space.values() if isinstance(each, DerivedParameter) for parent in each.parents if parent
+    }
     for name, parameter in space.items():
-        if name in _FAMILIES:
+        if name in FAMILIES:
             faults += _choice_parameter_faults(name, parameter)
-        else:
-            faults += _parameter_faults(name, parameter, offer, space)
-    unread = sorted(faulty - space.keys() - _FAMILIES.keys())
-    return faults + [_unknown(f"space.{name}", name, offer) for name in unread if not _known(name)]
+        elif name not in sources or is_option(name):
+            faults += _parameter_faults(name, offer, space)
+    unread = sorted(faulty - space.keys() - FAMILIES.keys())
+    return faults + [
+        _unknown(f"space.{name}", name, offer) for name in unread if not is_option(name) and name not in sources
+    ]
 
 
 def _offer(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Offer:
-    families = tuple(_family(name, fixed, space, faulty) for name in _FAMILIES)
+    families = tuple(_family(name, fixed, space, faulty) for name in FAMILIES)
     return _Offer(recipe, COMMON, families)
 
 
 def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Family:
-    options, default = _FAMILIES[name]
+    options, default = FAMILIES[name]
     parameter = space.get(name)
     if parameter is None:
         given: tuple[Setting, ...] = () if name in faulty else (fixed.get(name, default),)
@@ -104,27 +99,31 @@ def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: froze
 
 
 def _choices(parameter: Parameter) -> tuple[Value, ...]:
+    if isinstance(parameter, FixedParameter):
+        return (parameter.value,)
     return tuple(parameter.choices or ()) if isinstance(parameter, CategoricalParameter) else ()
 
 
 def _choice_parameter_faults(name: str, parameter: Parameter) -> list[Fault]:
-    if not isinstance(parameter, CategoricalParameter):
+    if not isinstance(parameter, CategoricalParameter | FixedParameter):
         return [Fault(f"space.{name}.type", f"must be categorical: the {name} is chosen by name")]
-    values = [(f".choices[{index}]", choice) for index, choice in enumerate(_choices(parameter))]
-    return _choice_faults(f"space.{name}", name, values)
+    return _choice_faults(f"space.{name}", name, _named(parameter))
+
+
+def _named(parameter: Parameter) -> list[tuple[str, Setting]]:
+    """List the values that a parameter names one by one, each with its place below the parameter's path."""
+    if isinstance(parameter, FixedParameter):
+        return [(".value", parameter.value)]
+    return [(f".choices[{index}]", choice) for index, choice in enumerate(_choices(parameter))]
 
 
 def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Setting]]) -> list[Fault]:
-    options, _ = _FAMILIES[family]
+    options, _ = FAMILIES[family]
     return [
         Fault(f"{path}{where}", f"unknown {family} {value!r}; valid are {', '.join(options)}")
         for where, value in values
         if not isinstance(value, str) or value not in options
     ]
-
-
-def _known(name: str) -> bool:
-    return name in COMMON or any(name in held for options, _ in _FAMILIES.values() for held in options.values())
 
 
 def _unknown(path: str, name: str, offer: _Offer) -> Fault:
@@ -148,15 +147,15 @@ def _fixed_faults(name: str, value: Setting, offer: _Offer) -> list[Fault]:
         faults.append(Fault(path, _nobody_has(name, family, family.chosen)))
     elif len(having) < len(family.chosen):
         lacking = ", ".join(choice for choice in family.chosen if choice not in having)
-        remedy = f"move it to the space with low = high and `{_when(family, having)}`"
+        remedy = f"move it to the space as `type: fixed` with `{_when(family, having)}`"
         faults.append(Fault(path, f"is no option of {lacking}: {remedy}"))
     return faults + _value_faults(path, [("", value)], [family.options[choice][name] for choice in having])
 
 
-def _parameter_faults(name: str, parameter: Parameter, offer: _Offer, space: Space) -> list[Fault]:
+def _parameter_faults(name: str, offer: _Offer, space: Space) -> list[Fault]:
     path = f"space.{name}"
     if name in offer.common:
-        return _range_faults(path, parameter, [offer.common[name]])
+        return _range_faults(path, name, space, [offer.common[name]])
     family = offer.family_of(name)
     if family is None:
         return [_unknown(path, name, offer)]
@@ -172,7 +171,7 @@ def _parameter_faults(name: str, parameter: Parameter, offer: _Offer, space: Spa
         message = f"{name} is no option of {', '.join(lacking)}: add `{_when(family, having)}`"
         faults.append(Fault(f"{path}.when", message))
     met = [choice for choice in having if choice in reachable] or having
-    return faults + _range_faults(path, parameter, [family.options[choice][name] for choice in met])
+    return faults + _range_faults(path, name, space, [family.options[choice][name] for choice in met])
 
 
 def _reachable(name: str, family: _Family, space: Space, seen: frozenset[str]) -> set[Value]:
@@ -180,8 +179,12 @@ def _reachable(name: str, family: _Family, space: Space, seen: frozenset[str]) -
     reachable: set[Value] = set(family.chosen or ())
     if name in seen or name not in space:
         return reachable
-    for parent, values in (space[name].when or {}).items():
+    parameter = space[name]
+    for parent, values in (parameter.when or {}).items():
         reachable &= set(values) if parent == family.name else _reachable(parent, family, space, seen | {name})
+    if isinstance(parameter, DerivedParameter):
+        for parent in parameter.parents:
+            reachable &= _reachable(parent, family, space, seen | {name})
     return reachable
 
 
@@ -193,14 +196,16 @@ def _when(family: _Family, having: Iterable[str]) -> str:
     return f"when: {{{family.name}: [{', '.join(having)}]}}"
 
 
-def _range_faults(path: str, parameter: Parameter, options: list[Option]) -> list[Fault]:
+def _range_faults(path: str, name: str, space: Space, options: list[Option]) -> list[Fault]:
+    parameter = space[name]
     wrong = _kind_fault(path, parameter, options)
     if wrong is not None:
         return [wrong]
-    if isinstance(parameter, CategoricalParameter):
-        return _value_faults(
-            path, [(f".choices[{index}]", value) for index, value in enumerate(_choices(parameter))], options
-        )
+    if isinstance(parameter, CategoricalParameter | FixedParameter):
+        return _value_faults(path, _named(parameter), options)
+    if isinstance(parameter, DerivedParameter):
+        reached = bounds(space, name)
+        return [] if reached is None else _value_faults(path, [("", end) for end in reached], options)[:1]
     ends: list[tuple[str, Value]] = [(".low", parameter.low), (".high", parameter.high)]
     return _value_faults(path, [end for end in ends if end[1] is not None], options)
 
@@ -210,13 +215,13 @@ def _kind_fault(path: str, parameter: Parameter, options: list[Option]) -> Fault
     kinds = {option.kind: option for option in options}
     if "points" in kinds:
         return Fault(path, "is a list of points, which no strategy can search: fix it in the objective")
-    if isinstance(parameter, CategoricalParameter):
+    if isinstance(parameter, CategoricalParameter | FixedParameter):
         return None
     if "choice" in kinds:
         return Fault(f"{path}.type", f"must be categorical, with choices among {', '.join(kinds['choice'].choices)}")
     if "bool" in kinds:
         return Fault(f"{path}.type", "must be categorical with the choices true and false, as it is a switch")
-    if "int" in kinds and isinstance(parameter, FloatParameter):
+    if "int" in kinds and isinstance(parameter, FloatParameter | DerivedParameter):
         return Fault(f"{path}.type", "must be int, or categorical, as it is a whole number")
     return None
 

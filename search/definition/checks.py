@@ -11,8 +11,13 @@ from search.definition.objectives import RECIPES, NetworkKind, Recipe
 from search.definition.strategy_checks import strategy_faults
 from search.definition.warmup_checks import warmup_faults
 from search.errors import Fault
-from search.space.parameters import Parameter, Setting, grid_axis
-from search.space.plan import GRID_LIMIT, count_grid, space_faults
+from search.space.axes import grid_axis
+from search.space.constraints import Constraint
+from search.space.nodes import as_searched
+from search.space.parameters import DerivedParameter, Parameter, Setting
+from search.space.plan import Plan, plan
+from search.space.points import GRID_LIMIT, Uncountable, grid
+from search.space.validation import constraint_faults, space_faults, term_faults, witness_faults
 
 _DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the same
@@ -22,7 +27,7 @@ _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the sa
 class Parts:
     """What could be read. None is what could not, or is not there.
 
-    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter.
+    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter. `terms` are the names in each constraint, read or not.
     """
 
     recipe: Recipe | None = None
@@ -34,6 +39,8 @@ class Parts:
     optimized: tuple[str, ...] | None = None
     space: Mapping[str, Parameter] = field(default_factory=dict)
     faulty: frozenset[str] = frozenset()
+    constraints: Mapping[int, Constraint] = field(default_factory=dict)
+    terms: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     strategy: str | None = None
     has_trials: bool = True
     kind: str | None = None
@@ -43,7 +50,10 @@ class Parts:
 def cross_faults(parts: Parts) -> list[Fault]:
     """Return every fault between parts, and those of names that are valid only where a catalog has them."""
     faults = space_faults(parts.space, parts.faulty)
-    countable = not (faults or parts.faulty)
+    faults += term_faults(parts.space, parts.terms, parts.faulty)
+    faults += constraint_faults(parts.space, parts.constraints, parts.faulty)
+    whole = parts.constraints.keys() == parts.terms.keys()
+    the_plan = None if faults or parts.faulty or not whole else plan(parts.space, list(parts.constraints.values()))
     if parts.recipe is not None:
         faults += _objective_faults(parts.recipe, parts.data, parts.network)
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
@@ -52,9 +62,10 @@ def cross_faults(parts: Parts) -> list[Fault]:
     faults += _metric_faults(parts) + _execution_faults(parts)
     faults += strategy_faults(parts.strategy, parts.space, parts.faulty)
     if parts.strategy == "grid":
-        whole = {name: parameter for name, parameter in parts.space.items() if name not in parts.faulty}
-        faults += _grid_faults(whole, countable=countable)
-    elif parts.strategy is not None and not parts.has_trials:
+        faults += _grid_faults(parts, the_plan)
+    elif the_plan is not None:
+        faults += witness_faults(the_plan)
+    if parts.strategy not in {"grid", None} and not parts.has_trials:
         faults.append(Fault("budget.trials", f"is required by the strategy {parts.strategy}"))
     return faults
 
@@ -135,16 +146,27 @@ def _execution_faults(parts: Parts) -> list[Fault]:
     return [Fault("execution", message)]
 
 
-def _grid_faults(space: Mapping[str, Parameter], *, countable: bool) -> list[Fault]:
+def _grid_faults(parts: Parts, the_plan: Plan | None) -> list[Fault]:
     faults = [
         Fault(f"space.{name}", "is continuous, and a grid needs its points: give levels (a count or a list) or a step")
-        for name, parameter in space.items()
-        if grid_axis(parameter) is None
+        for name, parameter in parts.space.items()
+        if name not in parts.faulty
+        and not isinstance(parameter, DerivedParameter)
+        and grid_axis(as_searched(parameter)) is None
     ]
-    if faults or not countable:
-        return faults
-    number = count_grid(space)
+    return faults if faults or the_plan is None else _size_faults(the_plan)
+
+
+def _size_faults(the_plan: Plan) -> list[Fault]:
+    points = grid(the_plan)
+    try:
+        number = points.count()
+    except Uncountable as entangled:
+        return [Fault("space", f"the grid cannot be counted: {entangled}: give fewer levels, or search at random")]
+    if number == 0:
+        return [Fault("constraints", "no point of the grid satisfies them: loosen one, or give other levels")]
     if number > GRID_LIMIT:
-        message = f"the grid has {number:,} points and may have {GRID_LIMIT:,}: give fewer levels, or search at random"
-        faults.append(Fault("space", message))
-    return faults
+        size = f"{number:,}" if points.exact else f"at least {number:,}"
+        message = f"the grid has {size} points and may have {GRID_LIMIT:,}: give fewer levels, or search at random"
+        return [Fault("space", message)]
+    return []

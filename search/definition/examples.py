@@ -94,6 +94,31 @@ DIGITS_PRESET: dict[str, Any] = {
     "budget": {"trials": 60},
 }
 
+# A rate that follows from another and the batch size, a sum that is kept, a value that all trials share.
+DIGITS_SCALED: dict[str, Any] = {
+    "name": "digits-scaled",
+    "objective": {
+        "recipe": "classifier",
+        "data": "digits",
+        "network": {"kind": "mlp", "hidden": [64]},
+        "epochs": 20,
+        "schedule": "wsd",
+    },
+    "metrics": [{"name": "val_loss", "goal": "minimize"}],
+    "space": {
+        "optimizer": {"type": "categorical", "choices": ["sgd", "momentum"]},
+        "base_lr": {"type": "float", "low": 1e-3, "high": 0.3, "scale": "log"},
+        "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+        "lr": {"type": "derived", "of": "base_lr", "by": "batch_size", "rule": "linear", "reference": 32},
+        "momentum": {"type": "fixed", "value": 0.9, "when": {"optimizer": ["momentum"]}},
+        "warmup": {"type": "float", "low": 0.0, "high": 0.5},
+        "decay_last": {"type": "float", "low": 0.1, "high": 1.0},
+    },
+    "constraints": [{"terms": {"warmup": 1, "decay_last": 1}, "at_most": 1.0}],
+    "search": {"strategy": "random", "seed": 1},
+    "budget": {"trials": 40},
+}
+
 # Asked for and told by whoever runs it; metrics and parameters are the runner's own.
 BRANIN_EXTERNAL: dict[str, Any] = {
     "name": "branin",
@@ -129,6 +154,7 @@ EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "iris-grid": IRIS_GRID,
         "wine-random": WINE_RANDOM,
         "digits-preset": DIGITS_PRESET,
+        "digits-scaled": DIGITS_SCALED,
     }
 )
 # Kept apart: what they need is not there in every deployment.

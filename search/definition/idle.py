@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from search.errors import Fault
+from search.space.nodes import Space
 from search.space.parameters import Setting
-from search.space.plan import Space
 
 # option and value -> what does nothing with it
 IDLE: Mapping[tuple[str, Setting], tuple[str, ...]] = MappingProxyType(

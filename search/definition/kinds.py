@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from search.definition.bounds import MOST_TRIALS, Name
 from search.definition.networks import AnyNetwork, RegisteredNetwork
-from search.space.parameters import Fixed, Part, Scalar, Setting, absent
+from search.definition.options import is_option
+from search.space.parameters import Fixed, Part, Scalar, Setting, Value, absent
 
 # Fields of an objective that a space may search instead.
 FIXABLE = ("optimizer", "schedule", "lr", "warmup", "batch_size")
@@ -33,6 +34,10 @@ class Runnable(Part):
     def registered(self) -> str | None:
         """The name that a worker must have registered to run it; None where every worker of the queue can."""
         return None
+
+    def handed(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Return of a trial's parameters what it is run with: all of them."""
+        return dict(params)
 
 
 class RecipeObjective(Runnable):
@@ -71,6 +76,10 @@ class RecipeObjective(Runnable):
     @property
     def last_step(self) -> int | None:
         return self.epochs
+
+    def handed(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Return of a trial's parameters its options; what others are derived from alone is none."""
+        return {name: value for name, value in params.items() if is_option(name)}
 
     @property
     def registered(self) -> str | None:

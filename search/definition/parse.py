@@ -22,12 +22,13 @@ from search.definition.hygiene import beneath, clean, join
 from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
 from search.definition.limits import Budget
 from search.definition.objectives import RECIPES
-from search.definition.schema import StudyDefinition
+from search.definition.planning import plan_of
+from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
 from search.definition.searches import STRATEGIES, GridSearch
-from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_parameter
+from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter
 from search.errors import Fault, InvalidStudy
 from search.space.parameters import is_whole
-from search.space.plan import count_grid
+from search.space.points import count_grid
 
 __all__ = ["EXAMPLE_STUDIES", "StudyDefinition", "parse_study"]
 
@@ -50,7 +51,7 @@ def parse_study(raw: object) -> StudyDefinition:
 def _filled(definition: StudyDefinition) -> StudyDefinition:
     if not isinstance(definition.search, GridSearch):
         return definition
-    points, asked = count_grid(definition.space), definition.budget.trials
+    points, asked = count_grid(plan_of(definition)), definition.budget.trials
     trials = points if asked is None else min(asked, points)
     return definition.model_copy(update={"budget": Budget(trials=trials, seconds=definition.budget.seconds)})
 
@@ -81,6 +82,7 @@ class _Reader:
         cross = cross_faults(
             Parts(
                 **self._space(),
+                **self._constraints(),
                 **self._metrics(),
                 **self._objective(),
                 **self._search(),
@@ -118,6 +120,22 @@ class _Reader:
             trials=_whole(self.raw.get("budget"), "trials") or 0,
             grid=_text(self.raw.get("search"), "strategy") == "grid",
         )
+
+    def _constraints(self) -> dict[str, Any]:
+        raw = self.raw.get("constraints", [])
+        if not isinstance(raw, list):
+            self._faults.append(Fault("constraints", "must be a list"))
+            return {}
+        if len(raw) > MOST_CONSTRAINTS:
+            self._faults.append(Fault("constraints", f"must have at most {MOST_CONSTRAINTS} items, got {len(raw)}"))
+        readings = [read_constraint(item, join("constraints", index)) for index, item in enumerate(raw)]
+        self._faults += [fault for reading in readings for fault in reading.faults]
+        self.parts["constraints"] = tuple(reading.value for reading in readings)
+        terms = {index: item.get("terms") for index, item in enumerate(raw) if isinstance(item, Mapping)}
+        return {
+            "constraints": {i: reading.value for i, reading in enumerate(readings) if reading.value is not None},
+            "terms": {index: tuple(named) for index, named in terms.items() if isinstance(named, Mapping)},
+        }
 
     def _metrics(self) -> dict[str, Any]:
         raw = self.raw.get("metrics", [])

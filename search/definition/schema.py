@@ -16,15 +16,12 @@ from search.definition.limits import Budget, Timeouts
 from search.definition.metrics import Metric
 from search.definition.prunings import AnyPruning
 from search.definition.searches import AnySearch
-from search.space.parameters import (
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Part,
-)
+from search.space.constraints import Constraint
+from search.space.parameters import Parameter, Part
 
+MOST_CONSTRAINTS = 16
 # The union with the field that names the kind, for reading and for the JSON schema.
-AnyParameter: TypeAlias = Annotated[FloatParameter | IntParameter | CategoricalParameter, Field(discriminator="type")]
+AnyParameter: TypeAlias = Annotated[Parameter, Field(discriminator="type")]
 
 
 def _describe_preset(schema: dict[str, Any]) -> None:
@@ -58,6 +55,11 @@ class StudyDefinition(Part):
         max_length=64,
         description="What is searched, by name; a `preset` is stored as the parameters that it stands for",
         json_schema_extra=_describe_preset,
+    )
+    constraints: Annotated[tuple[Constraint, ...], Field(strict=False, max_length=MOST_CONSTRAINTS)] = Field(
+        (),
+        description="Sums of parameters that every trial keeps within limits; see docs/spaces.md",
+        examples=[[{"terms": {"warmup": 1, "decay": 1}, "at_most": 1.0}]],
     )
     search: AnySearch
     pruning: AnyPruning | None = Field(None, description="Absent = none")

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from search.errors import Fault
-from search.space.parameters import CategoricalParameter, Parameter, lattice
+from search.space.axes import lattice
+from search.space.nodes import as_searched
+from search.space.parameters import CategoricalParameter, DerivedParameter, FixedParameter, Parameter
 
 
 def strategy_faults(strategy: str | None, space: Mapping[str, Parameter], faulty: Iterable[str]) -> list[Fault]:
@@ -19,14 +21,15 @@ def _cmaes_faults(space: Mapping[str, Parameter], whole: bool) -> list[Fault]:
     if strange:
         message = f"cmaes searches numbers that are always there, but {', '.join(strange)}: use bayesian, or fix these"
         return [Fault("search.strategy", message)]
-    if whole and space and all(lattice(parameter) is not None for parameter in space.values()):
+    searched = [as_searched(parameter) for parameter in space.values() if not isinstance(parameter, DerivedParameter)]
+    if whole and all(lattice(parameter) is not None for parameter in searched):
         message = "cmaes needs a continuous parameter, and each of these has steps or one value: use bayesian, or grid"
         return [Fault("search.strategy", message)]
     return []
 
 
 def _no_coordinate(parameter: Parameter) -> str | None:
-    if parameter.when is not None:
+    if parameter.when is not None and not isinstance(parameter, FixedParameter | DerivedParameter):
         return "has a condition"
     return "is a choice" if isinstance(parameter, CategoricalParameter) and len(parameter.choices) > 1 else None
 

@@ -21,7 +21,8 @@ from search.definition.prunings import PRUNINGS, AnyPruning
 from search.definition.schema import AnyParameter, StudyDefinition
 from search.definition.searches import STRATEGIES, AnySearch
 from search.errors import Fault
-from search.space.parameters import PARAMETERS, Faulty
+from search.space.constraints import Constraint
+from search.space.parameters import PARAMETERS, Faulty, FixedParameter, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ def _shape(name: str) -> Shape:
 
 PARAMETER = Shape(TypeAdapter(AnyParameter), kinds=PARAMETERS)
 METRIC = Shape(TypeAdapter(Metric), Metric)
+CONSTRAINT = Shape(TypeAdapter(Constraint), Constraint)
 NETWORK = Shape(TypeAdapter(AnyNetwork), kinds=NETWORKS)
 # The top-level fields that are read in one piece.
 SHAPES: Mapping[str, Shape] = {
@@ -80,14 +82,33 @@ def read_parameter(raw: object, path: str) -> Reading:
     faults = [fault for error in errors for fault in _translate(error, shape, path)]
     kind = raw.get("type") if isinstance(raw, Mapping) else None
     model = PARAMETERS.get(kind) if isinstance(kind, str) else None
-    if model is None or not isinstance(raw, Mapping):
+    # Of a fixed value that could not be read nothing is left.
+    if model in {None, FixedParameter} or not isinstance(raw, Mapping):
         return Reading(None, faults)
-    bad = {error["loc"][1] for error in errors if len(error["loc"]) > 1}
+    bad = {str(error["loc"][1]) for error in errors if len(error["loc"]) > 1}
     good = {name: raw.get(name) for name in model.model_fields if name not in bad}
-    if bad:  # a parameter whose fields are all well-formed was compared by its own check already
-        faults += [Fault(f"{path}.{where}", message) for where, message in model.complaints(good)]
+    faults += _contradictions(model, good, bad, path)
     saved: dict[str, Any] = dict.fromkeys(model.model_fields) | good
     return Reading(model.model_construct(None, **saved), faults)
+
+
+def read_constraint(raw: object, path: str) -> Reading:
+    """Read a constraint. One with faults is None, and what could be read of it was checked all the same."""
+    try:
+        return Reading(CONSTRAINT.adapter.validate_python(raw), [])
+    except ValidationError as wrong:
+        errors = wrong.errors(include_url=False)
+    faults = [fault for error in errors for fault in _translate(error, CONSTRAINT, path)]
+    if isinstance(raw, Mapping):
+        bad = {str(error["loc"][0]) for error in errors if error["loc"]}
+        good = {name: raw.get(name) for name in Constraint.model_fields if name not in bad}
+        faults += _contradictions(Constraint, good, bad, path)
+    return Reading(None, faults)
+
+
+def _contradictions(model: type[Part], good: Mapping[str, Any], bad: set[str], path: str) -> list[Fault]:
+    """Say what contradicts what among the well-formed fields; where all are, the model's own check has said it."""
+    return [Fault(f"{path}.{where}", message) for where, message in model.complaints(good)] if bad else []
 
 
 def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from optim.catalog import COMMON
 from search.errors import Fault
-from search.space.parameters import CategoricalParameter, Setting, is_whole
-from search.space.plan import Space
+from search.space.derived import bounds
+from search.space.nodes import Space
+from search.space.parameters import CategoricalParameter, DerivedParameter, FixedParameter, Setting, is_whole
 
 _STEPS, _SHARE = "warmup_steps", "warmup"
 _BATCHES = ("batch_mode", "batch_size")
@@ -65,6 +66,10 @@ def _values(name: str, fixed: Mapping[str, Setting], space: Space) -> list[tuple
         found: list[tuple[str, Setting]] = [
             (f"{path}.choices[{i}]", choice) for i, choice in enumerate(parameter.choices)
         ]
+    elif isinstance(parameter, FixedParameter):
+        found = [(f"{path}.value", parameter.value)]
+    elif isinstance(parameter, DerivedParameter):
+        found = [(path, end) for end in bounds(space, name) or ()]
     else:
         found = [(f"{path}.low", parameter.low), (f"{path}.high", parameter.high)]
     return found + (default if parameter.when else [])

@@ -3,18 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from search.space.parameters import (
-    CategoricalParameter,
-    IntParameter,
-    Parameter,
-    Point,
-    Value,
-    is_number,
-    lattice,
-    warp,
-)
+from search.space.axes import lattice
+from search.space.parameters import CategoricalParameter, IntParameter, Point, Searched, Value, is_number
 from search.space.plan import Plan, fill
 from search.space.sampling import Draws
+from search.space.scales import share
 
 
 class Given(Draws):
@@ -41,7 +34,7 @@ def point_at(plan: Plan, shares: Sequence[float]) -> Point:
     return fill(plan, lambda node: node.draw(where[node.name]))
 
 
-def share_of(parameter: Parameter, value: Value) -> float | None:
+def share_of(parameter: Searched, value: Value) -> float | None:
     """Return the coordinate of a value, the middle of those that all give it; None for what it cannot take."""
     axis = lattice(parameter)
     place = axis.place(value) if axis is not None else None
@@ -53,5 +46,6 @@ def share_of(parameter: Parameter, value: Value) -> float | None:
         return None if place is None else (place + 0.5) / axis.size
     if isinstance(parameter, CategoricalParameter) or not is_number(value):
         return None
-    inside = parameter.low <= value <= parameter.high  # type: ignore[operator]  # a number, as was just seen
-    return warp(parameter, value) if inside else None  # type: ignore[arg-type]
+    if not parameter.low <= value <= parameter.high:  # type: ignore[operator]  # a number, as was just seen
+        return None
+    return share(parameter.scale, parameter.low, parameter.high, value)  # type: ignore[arg-type]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from search.space.parameters import Point
-from search.space.plan import GRID_LIMIT, Plan, Points, draw
+from search.space.plan import Plan, draw
+from search.space.points import GRID_LIMIT, Points
 from search.space.sampling import Draws, shuffled
 
 _RANDOM_TRIES = 32

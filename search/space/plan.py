@@ -1,371 +1,151 @@
-"""A space of parameters with conditions: its order, its active part, random draws, and its points by number.
+"""A space worked out once: its parameters in order, what follows from them, its constraints; and random points of it.
 
 Functions take the mapping of a definition (name -> parameter) or its `Plan`, which holds what is worth working out once.
-Nothing depends on the order of the mapping's keys, since databases do not keep it: parents come first, a child as soon as
-its last parent is placed, and else names in alphabetical order.
-
-A parameter is active where every condition of its `when` holds; a condition on an inactive parent does not hold. Points
-leave inactive parameters out, so a grid's points are distinct. They are counted without being made: walking the
-parameters in order, all that matters of the choices so far is which later parameters they have switched off, a bit mask.
+Points leave inactive parameters out; they hold every active one, fixed and derived values too.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from search.errors import Fault
-from search.space.parameters import (
-    Axis,
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    Point,
-    Value,
-    drawer,
-    grid_axis,
-    identity,
-    lattice,
-)
-from search.space.sampling import Draws
+from search.space.constraints import Constraint, holds
+from search.space.derived import Derivation, derive, make_derivations
+from search.space.guided import led, pulled
+from search.space.nodes import Node, Space, make_nodes
+from search.space.parameters import CategoricalParameter, Point, Value, identity
+from search.space.sampling import WITNESS_SALT, Draws
 
-Space: TypeAlias = Mapping[str, Parameter]
-
-GRID_LIMIT = 1_000_000
-_MOST_STATES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A parameter in its place: `bit` is its own in the mask of switched-off ones, `children` the bits it decides on."""
-
-    name: str
-    parameter: Parameter
-    bit: int
-    children: int
-    satisfied: Mapping[tuple[str, Value], int]  # value -> bits of the children whose condition it meets
-    draw: Callable[[Draws], Value]
-
-    def switched_off(self, value: Value) -> int:
-        """Return the bits of the children that `value` rules out."""
-        return self.children & ~self.satisfied.get(identity(value), 0)
+# Independent draws until the constraints hold, then draws led into them; a study is refused unless some such draw succeeds.
+_FREE_TRIES = 128
+_LED_TRIES = 64
+WITNESS_TRIES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A space in order; iterates over its nodes, parents first."""
+    """A space in order.
+
+    `nodes` are the parameters that are searched, parents first; `order` has the fixed ones among them. `derivations`
+    follow from those, each from what stands before it.
+    """
 
     nodes: tuple[Node, ...]
+    order: tuple[Node, ...]
+    derivations: tuple[Derivation, ...]
+    constraints: tuple[Constraint, ...]
 
 
-def space_faults(space: Space, faulty: frozenset[str] = frozenset()) -> list[Fault]:
-    """Check the conditions of a space; parameters named in `faulty` may be missing in it or have null in their gaps."""
-    faults = []
-    names = {*space, *faulty}
-    for name, parameter in space.items():
-        for parent, values in (parameter.when or {}).items():
-            path = f"space.{name}.when.{parent}"
-            if parent not in names:
-                faults.append(Fault(path, f"there is no parameter {parent!r}; valid are {_names(names - {name})}"))
-            elif parent not in faulty:
-                faults += _condition_faults(path, space[parent], values)
-    faults += [
-        Fault(f"space.{name}.when", "depends on itself, directly or through others: conditions must not form a circle")
-        for name in _circular(space)
-    ]
-    return faults
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
-
-
-def _condition_faults(path: str, parent: Parameter, values: tuple[Value, ...]) -> list[Fault]:
-    if isinstance(parent, FloatParameter):
-        return [Fault(path, "a condition needs a categorical or int parent, and this one is a float")]
-    axis = lattice(parent)
-    if axis is None:  # pragma: no cover - categorical and int parameters always have a lattice
-        return []
-    return [
-        Fault(f"{path}[{index}]", f"{value!r} is not a value of that parameter; {_possible(parent)}")
-        for index, value in enumerate(values)
-        if axis.place(value) is None
-    ]
-
-
-def _possible(parent: CategoricalParameter | IntParameter) -> str:
-    if isinstance(parent, CategoricalParameter):
-        return "valid are " + ", ".join(repr(choice) for choice in parent.choices[:20])
-    return f"valid are whole numbers from {parent.low} to {parent.high}" + (
-        f" by {parent.step}" if parent.step is not None else ""
-    )
-
-
-def _parents(space: Space, name: str) -> list[str]:
-    return [parent for parent in (space[name].when or {}) if parent in space]
-
-
-def _circular(space: Space) -> list[str]:
-    placed = set(_order(space))
-    left = {name for name in space if name not in placed}
-    # Of what could not be placed, keep what is on a circle: drop those that nothing left depends on.
-    while ends := {name for name in left if not any(name in _parents(space, other) for other in left)}:
-        left -= ends
-    return sorted(left)
-
-
-def _order(space: Space) -> list[str]:
-    """Parents first, children right after their last parent, ties by name; what hangs on a circle is left out."""
-    waiting = {name: set(_parents(space, name)) for name in sorted(space)}
-    children: dict[str, list[str]] = {name: [] for name in space}
-    for name, parents in waiting.items():
-        for parent in parents:
-            children[parent].append(name)
-    placed: list[str] = []
-    stack = [name for name in reversed(waiting) if not waiting[name]]
-    while stack:
-        name = stack.pop()
-        placed.append(name)
-        ready = []
-        for child in children[name]:
-            waiting[child].discard(name)
-            if not waiting[child]:
-                ready.append(child)
-        stack += reversed(ready)
-    return placed
-
-
-def plan(space: Space | Plan) -> Plan:
-    """Work out the order and conditions. Raise ValueError for an unknown parent or a circle."""
+def plan(space: Space | Plan, constraints: Sequence[Constraint] = ()) -> Plan:
+    """Work out order and conditions. Raise ValueError for an unknown parent or a circle; a plan is returned as it is."""
     if isinstance(space, Plan):
         return space
-    if any(parent not in space for parameter in space.values() for parent in parameter.when or {}):
-        raise ValueError("a condition names an unknown parameter")
-    names = _order(space)
-    if len(names) < len(space):
-        raise ValueError("the conditions form a circle")
-    return Plan(tuple(_node(space, names, name) for name in names))
-
-
-def _node(space: Space, names: list[str], name: str) -> Node:
-    satisfied: dict[tuple[str, Value], int] = {}
-    children = 0
-    for position, child in enumerate(names):
-        for value in (space[child].when or {}).get(name, ()):
-            satisfied[identity(value)] = satisfied.get(identity(value), 0) | 1 << position
-            children |= 1 << position
-    parameter = space[name]
-    return Node(
-        name=name,
-        parameter=parameter,
-        bit=1 << names.index(name),
-        children=children,
-        satisfied=satisfied,
-        draw=drawer(parameter),
-    )
+    order = make_nodes(space)
+    searched = tuple(node for node in order if node.searched)
+    return Plan(nodes=searched, order=order, derivations=make_derivations(space), constraints=tuple(constraints))
 
 
 def fill(space: Space | Plan, choose: Callable[[Node], Value]) -> Point:
-    """Walk the space in order and ask `choose` for each active parameter's value."""
+    """Walk the space in order and ask `choose` for each active searched parameter's value; the others follow.
+
+    Constraints are not looked at: see `satisfies`, and `mend` for points that break them.
+    """
+    the_plan = plan(space)
     off = 0
     point: Point = {}
-    for node in plan(space).nodes:
+    for node in the_plan.order:
         if off & node.bit:
             off |= node.children
             continue
-        value = point[node.name] = choose(node)
+        value = point[node.name] = choose(node) if node.searched else only_value(node)
         if node.children:
             off |= node.switched_off(value)
-    return point
+    return point | derive(the_plan.derivations, point) if the_plan.derivations else point
+
+
+def only_value(node: Node) -> Value:
+    """Return the value of a fixed parameter. Raise TypeError for one that is searched."""
+    if node.searched or not isinstance(node.parameter, CategoricalParameter):
+        raise TypeError(f"{node.name} is searched")
+    return node.parameter.choices[0]
+
+
+def satisfies(the_plan: Plan, params: Mapping[str, Value]) -> bool:
+    """Say whether a point keeps every constraint."""
+    return all(holds(constraint, params) for constraint in the_plan.constraints)
 
 
 def draw(space: Space | Plan, rng: Draws) -> Point:
-    """Draw a point: each active parameter uniform on its scale, independently."""
-    return fill(space, lambda node: node.draw(rng))
+    """Draw a point: each active parameter uniform on its scale, independently, given that the constraints hold.
+
+    Points are drawn until one satisfies them; where they leave too little room for that, values are led into them, and
+    at last the first point found so long ago stands in, with all that is free drawn anew.
+    """
+    the_plan = plan(space)
+    point = fill(the_plan, lambda node: node.draw(rng))
+    if satisfies(the_plan, point):
+        return point
+    for _ in range(_FREE_TRIES - 1):
+        point = fill(the_plan, lambda node: node.draw(rng))
+        if satisfies(the_plan, point):
+            return point
+    for _ in range(_LED_TRIES):
+        found = _led(the_plan, fill(the_plan, lambda node: node.draw(rng)), rng)
+        if found is not None:
+            return found
+    return _beside_witness(the_plan, rng)
+
+
+def mend(the_plan: Plan, params: Mapping[str, Value], rng: Draws) -> Point:
+    """Return a whole point that satisfies the constraints: this one, one near it, one led there from it, or a random one."""
+    if satisfies(the_plan, params):
+        return dict(params)
+    near = pulled(the_plan.nodes, the_plan.constraints, params)
+    if near is not None:
+        return near | derive(the_plan.derivations, near)
+    tries = (_led(the_plan, params, rng) for _ in range(_LED_TRIES))
+    return next((found for found in tries if found is not None), None) or draw(the_plan, rng)
+
+
+def find_witness(the_plan: Plan) -> Point | None:
+    """Look for a point that satisfies the constraints, always in the same way; None if none was found."""
+    for index in range(WITNESS_TRIES):
+        rng = Draws(0, index, salt=WITNESS_SALT)
+        point = fill(the_plan, lambda node, rng=rng: node.draw(rng))  # type: ignore[misc]
+        found = point if satisfies(the_plan, point) else _led(the_plan, point, rng)
+        if found is not None:
+            return found
+    return None
+
+
+def _led(the_plan: Plan, params: Mapping[str, Value], rng: Draws) -> Point | None:
+    point = led(the_plan.nodes, the_plan.constraints, params, rng)
+    return None if point is None else point | derive(the_plan.derivations, point)
+
+
+def _beside_witness(the_plan: Plan, rng: Draws) -> Point:
+    witness = find_witness(the_plan)
+    if witness is None:
+        raise ValueError("no point was found that satisfies the constraints")
+    bound = {name for constraint in the_plan.constraints for name in constraint.terms}
+    kept = bound | {node.name for node in the_plan.nodes if node.children}
+    return fill(the_plan, lambda node: witness[node.name] if node.name in kept else node.draw(rng))
 
 
 def active(space: Space | Plan, params: Mapping[str, Value]) -> tuple[str, ...]:
     """Name the parameters whose conditions hold under `params`, in order; a missing parent meets no condition."""
+    the_plan = plan(space)
     off = 0
     names = []
-    for node in plan(space).nodes:
+    for node in the_plan.order:
         if not off & node.bit:
             names.append(node.name)
         if off & node.bit or node.name not in params:
             off |= node.children
         else:
             off |= node.switched_off(params[node.name])
-    return tuple(names)
-
-
-def validate_point(space: Space | Plan, params: Mapping[str, Value]) -> list[Fault]:
-    """Check a whole point: every active parameter with a value it can take, and nothing else. Paths are the names."""
-    the_plan = plan(space)
-    wanted = set(active(the_plan, params))
-    nodes = {node.name: node for node in the_plan.nodes}
-    faults = [Fault(name, "is required here") for name in sorted(wanted - params.keys())]
-    for name, value in params.items():
-        if name not in nodes:
-            faults.append(Fault(name, f"there is no such parameter; valid are {_names(nodes)}"))
-        elif name not in wanted:
-            faults.append(Fault(name, "its condition does not hold here: leave it out"))
-        elif not _takes(nodes[name].parameter, value):
-            faults.append(Fault(name, f"{value!r} is not a value it can take"))
-    return faults
-
-
-def _takes(parameter: Parameter, value: Value) -> bool:
-    axis = lattice(parameter)
-    if axis is not None:
-        return axis.place(value) is not None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    # The bounds of a parameter are finite, so NaN and infinity fail the comparison.
-    return number and not isinstance(parameter, CategoricalParameter) and parameter.low <= value <= parameter.high  # type: ignore[operator]
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The points of one node, grouped by what they switch off: (bits off, how many), and the places of each group."""
-
-    node: Node
-    axis: Axis
-    groups: tuple[tuple[int, int], ...]
-    places: tuple[tuple[int, ...], ...]  # for the last group: the places to skip
-    rest: bool  # whether the last group is all places not named
-
-
-def _choice(node: Node, axis: Axis) -> _Choice:
-    named: dict[int, list[int]] = {}
-    for (_, value), bits in node.satisfied.items():
-        place = axis.place(value)
-        if place is not None:
-            named.setdefault(node.children & ~bits, []).append(place)
-    groups = [(off, len(places)) for off, places in named.items()]
-    places = [tuple(sorted(found)) for found in named.values()]
-    mentioned = tuple(sorted(place for found in named.values() for place in found))
-    rest = len(mentioned) < axis.size
-    if rest:
-        groups.append((node.children, axis.size - len(mentioned)))
-        places.append(mentioned)
-    return _Choice(node=node, axis=axis, groups=tuple(groups), places=tuple(places), rest=rest)
-
-
-@dataclass(slots=True)
-class Points:
-    """The points of a space by number, none of them made before it is asked for; `make_points` builds it."""
-
-    choices: tuple[_Choice, ...]
-    _completions: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def count(self, limit: int = GRID_LIMIT) -> int:
-        """Count exactly, however many; only past `limit` and with much entangled conditions return a lower bound."""
-        ways = {0: 1}
-        for choice in self.choices:
-            following: dict[int, int] = {}
-            for off, number in ways.items():
-                for more, times in self._branches(choice, off):
-                    key = (off | more) & ~choice.node.bit
-                    following[key] = following.get(key, 0) + number * times
-            ways = following
-            if len(ways) > _MOST_STATES and sum(ways.values()) > limit:
-                break
-        return sum(ways.values())
-
-    def point(self, index: int) -> Point:
-        """Return the point of a number below `count`, by mixed radix. Raise IndexError beyond."""
-        if not 0 <= index < self._complete(0, 0):
-            raise IndexError(f"there is no point {index}")
-        off = 0
-        point: Point = {}
-        for position, choice in enumerate(self.choices):
-            if off & choice.node.bit:
-                off = (off | choice.node.children) & ~choice.node.bit
-                continue
-            group = 0
-            for more, times in choice.groups:
-                each = self._complete(position + 1, off | more)
-                if index < times * each:
-                    break
-                index -= times * each
-                group += 1
-            place, index = divmod(index, each)
-            point[choice.node.name] = choice.axis.at(_nth(choice, group, place))
-            off |= more
-        return point
-
-    @staticmethod
-    def _branches(choice: _Choice, off: int) -> Iterable[tuple[int, int]]:
-        return ((choice.node.children, 1),) if off & choice.node.bit else choice.groups
-
-    def _complete(self, position: int, off: int) -> int:
-        """In how many ways the parameters from `position` on can be filled, given those switched off."""
-        if position == len(self.choices):
-            return 1
-        key = position, off
-        if key not in self._completions:
-            choice = self.choices[position]
-            self._completions[key] = sum(
-                times * self._complete(position + 1, (off | more) & ~choice.node.bit)
-                for more, times in self._branches(choice, off)
-            )
-        return self._completions[key]
-
-
-def _nth(choice: _Choice, group: int, index: int) -> int:
-    places = choice.places[group]
-    if not (choice.rest and group == len(choice.groups) - 1):
-        return places[index]
-    for skipped in places:
-        index += skipped <= index
-    return index
-
-
-def make_points(space: Space | Plan, axis_of: Callable[[Parameter], Axis | None]) -> Points:
-    """Number the points of a space whose parameters have the axes given. Raise ValueError if one has none."""
-    choices = []
-    for node in plan(space).nodes:
-        axis = axis_of(node.parameter)
-        if axis is None:
-            raise ValueError(f"{node.name} is continuous: give it levels or a step")
-        choices.append(_choice(node, axis))
-    return Points(tuple(choices))
-
-
-def grid(space: Space | Plan) -> Points:
-    """Number the points of the grid over a space: the levels of each parameter, or all its values."""
-    return make_points(space, grid_axis)
-
-
-def discrete(space: Space | Plan) -> Points:
-    """Number all the points of a wholly discrete space."""
-    return make_points(space, lattice)
-
-
-def is_discrete(space: Space | Plan) -> bool:
-    """Say whether every parameter has countably many values: categorical, int, or float with a step."""
-    return all(lattice(node.parameter) is not None for node in plan(space).nodes)
-
-
-def count_grid(space: Space | Plan, limit: int = GRID_LIMIT) -> int:
-    """Count the distinct points of the grid; past `limit` it may be a lower bound (see `Points.count`)."""
-    return grid(space).count(limit)
-
-
-def grid_point(space: Space | Plan, index: int) -> Point:
-    """Return one grid point by number. For many points make `grid(space)` once and ask it."""
-    return grid(space).point(index)
-
-
-def count_discrete(space: Space | Plan, limit: int = GRID_LIMIT) -> int:
-    """Count the distinct points of a wholly discrete space, as `count_grid` does."""
-    return discrete(space).count(limit)
-
-
-def discrete_point(space: Space | Plan, index: int) -> Point:
-    """Return one point of a wholly discrete space by number. For many make `discrete(space)` once and ask it."""
-    return discrete(space).point(index)
+    there = {name: params[name] for name in names if name in params}
+    return (*names, *derive(the_plan.derivations, there))
 
 
 def draw_point(space: Space | Plan, *, seed: int, index: int, attempt: int = 0) -> Point:

@@ -16,7 +16,8 @@ import numpy as np
 from optim.catalog import COMMON, OPTIMIZERS, Option
 from search.definition.kinds import RecipeObjective
 from search.definition.schema import StudyDefinition
-from search.space.parameters import CategoricalParameter, Parameter, Value, identity, lattice
+from search.space.axes import lattice
+from search.space.parameters import CategoricalParameter, DerivedParameter, FixedParameter, Searched, Value, identity
 from search.surrogates.columns import Column, Columns, Matrix
 
 _SLACK = 0.15  # of a column's length: so far outside a point is thought less of by half a unit
@@ -105,7 +106,7 @@ def _bounds(column: Column, option: Option | None) -> tuple[float, float] | None
     return low, high
 
 
-def _within(parameter: Parameter, value: float) -> Value:
+def _within(parameter: Searched, value: float) -> Value:
     """Return the value of a number's range that is nearest to one recommended."""
     if isinstance(parameter, CategoricalParameter):
         raise TypeError("a categorical parameter has no range")
@@ -124,6 +125,8 @@ def held(definition: StudyDefinition) -> Mapping[str, Value]:
     names = {str(choice) for choice in _names(definition)} | ({objective.optimizer} if objective.optimizer else set())
     kept: dict[str, Value] = {}
     for name, parameter in definition.space.items():
+        if isinstance(parameter, FixedParameter | DerivedParameter):
+            continue
         options = [o for each in names if each in OPTIMIZERS for o in OPTIMIZERS[each].options if o.name == name]
         options += [COMMON[name]] if name in COMMON else []
         if options and all(option.search_from > definition.trials for option in options):
@@ -138,7 +141,7 @@ def _names(definition: StudyDefinition) -> tuple[Value, ...]:
     return parameter.choices if isinstance(parameter, CategoricalParameter) else ()
 
 
-def _default(parameter: Parameter, option: Option) -> Value:
+def _default(parameter: Searched, option: Option) -> Value:
     value = parameter.default if parameter.default is not None else option.default
     if isinstance(value, tuple):
         return None

@@ -19,28 +19,21 @@ from search.definition.schema import StudyDefinition
 from search.definition.searches import BayesianSearch
 from search.records import Suggestion, TrialRecord
 from search.space.fallback import fallback_points
-from search.space.parameters import CategoricalParameter, Parameter, Point, Value
-from search.space.plan import dedupe_key, discrete, is_discrete, plan
-from search.space.sampling import MODEL_SALT
+from search.space.parameters import FixedParameter, Point
+from search.space.plan import dedupe_key, mend, plan, satisfies
+from search.space.points import countable
+from search.space.sampling import MEND_SALT, MODEL_SALT, Draws
 from search.strategies.advice import Advice, held
 from search.strategies.evidence import Evidence
 from search.surrogates.columns import Columns, Matrix
 from search.surrogates.design import spread
 from search.surrogates.engines import Engine, Gaussian, Parzen
+from search.surrogates.proposals import Accept
 
 MOST_GAUSSIAN = 200
 _MATES = 2**62  # trial numbers from here on stand for the points of the call under way
 
 Candidate: TypeAlias = tuple[str, dict[str, Any], Point]  # origin, further reasons, point
-
-
-def _fixed(parameter: Parameter, value: Value) -> Parameter:
-    """Return a parameter that has this value alone; as it is for None."""
-    if value is None:
-        return parameter
-    if isinstance(parameter, CategoricalParameter):
-        return parameter.model_copy(update={"choices": (value,)})
-    return parameter.model_copy(update={"low": value, "high": value, "step": None, "scale": "linear"})
 
 
 class Bayesian:
@@ -54,7 +47,11 @@ class Bayesian:
         self._seed = seed
         self._startup = definition.search.startup
         self._held = dict(held(definition))
-        self._plan = plan({name: _fixed(each, self._held.get(name)) for name, each in definition.space.items()})
+        kept = {
+            name: FixedParameter(type="fixed", value=value, when=definition.space[name].when)
+            for name, value in self._held.items()
+        }
+        self._plan = plan({**definition.space, **kept}, definition.constraints)
         self._columns = Columns(self._plan)
         self._advice = Advice(definition, self._columns)
         self._starts = self._random(0, salt=0).random(len(self._columns))
@@ -63,7 +60,7 @@ class Bayesian:
             "gp": Gaussian(self._columns, self._advice.bonus),
             "tpe": Parzen(self._columns),
         }
-        self._points = discrete(self._plan) if is_discrete(self._plan) else None
+        self._points = countable(self._plan)
         self._size = None if self._points is None else self._points.count()
         self._tried: dict[int, str] = {}  # trial number -> key of its point, on a discrete space
         self._times: Counter[str] = Counter()
@@ -98,7 +95,8 @@ class Bayesian:
     def _start(self, index: int) -> Candidate:
         row = spread(self._columns, self._starts, index)
         inside = index % 4 != 3  # the rest looks at what nobody recommends
-        return "startup", {"sampler": "spread"}, self._columns.decode(self._advice.inside(row) if inside else row)
+        point = self._columns.decode(self._advice.inside(row) if inside else row)
+        return "startup", {"sampler": "spread"}, mend(self._plan, point, Draws(self._seed, index, salt=MEND_SALT))
 
     def _model(self, modelled: range, indices: range) -> list[Candidate]:
         """Ask the model for all its points at once; nothing before a trial has completed."""
@@ -109,22 +107,29 @@ class Bayesian:
         begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
         pending = [self._evidence.pending[number] for number in sorted(self._evidence.pending)]
         rows = np.array([*pending, *begun]).reshape(-1, len(self._columns))
-        taken: set[str] = set()
-
-        def accept(row: Matrix) -> bool:
-            if self._size is None:
-                return True
-            key = dedupe_key(self._columns.decode(row))
-            new = key not in self._times and key not in taken
-            taken.add(key)
-            return new
-
         rng = self._random(indices.start, salt=MODEL_SALT)
-        found = self._engines[name].propose(results, rows, rng, len(modelled), accept)
+        found = self._engines[name].propose(results, rows, rng, len(modelled), self._accept())
         return [
             ("model", {"sampler": name, "expected_improvement": each.improvement}, self._columns.decode(each.row))
             for each in found
         ]
+
+    def _accept(self) -> Accept:
+        """Return the test of one call: a row must keep the constraints, and be new where there are only so many."""
+        taken: set[str] = set()
+
+        def accept(row: Matrix) -> bool:
+            if self._size is None and not self._plan.constraints:
+                return True
+            point = self._columns.decode(row)
+            if not satisfies(self._plan, point):
+                return False
+            key = dedupe_key(point) if self._size is not None else None
+            new = key is None or (key not in self._times and key not in taken)
+            taken.update({key} if key is not None else ())
+            return new
+
+        return accept
 
     def _settled(self, index: int, first: Candidate | None, why: dict[str, Any]) -> Suggestion:
         """Take the candidate, or where its point was tried before another one that was not."""

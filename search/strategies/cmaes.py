@@ -15,13 +15,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.definition.searches import CmaesSearch
 from search.records import Suggestion, TrialRecord
+from search.space.axes import lattice
 from search.space.coordinates import point_at, share_of
-from search.space.parameters import lattice
-from search.space.plan import Node, plan
-from search.space.sampling import EVOLUTION_SALT, RESTART_SALT, Draws
+from search.space.nodes import Node
+from search.space.parameters import Point
+from search.space.plan import mend, satisfies
+from search.space.sampling import EVOLUTION_SALT, MEND_SALT, RESTART_SALT, Draws
 from search.strategies.evolution import Array, advance, begin, is_spent, rates, sample
 
 _RANKS = {"completed": 0, "pruned": 1, "diverged": 2}
@@ -38,7 +41,7 @@ class Cmaes:
         if not isinstance(definition.search, CmaesSearch):
             raise TypeError("not a cmaes study")
         self._seed = seed
-        self._plan = plan(definition.space)
+        self._plan = plan_of(definition)
         self._free = [place for place, node in enumerate(self._plan.nodes) if _size(node) != 1]
         self._least = np.array([_JUMP / size if (size := _size(node)) else 0.0 for node in self._nodes()])
         self._population = definition.search.generation(len(self._free))
@@ -69,21 +72,20 @@ class Cmaes:
     def suggest(self, indices: range) -> list[Suggestion]:
         """Return one point for each draw index."""
         why = {"cutoff": self._cutoff, "generation": self._distribution.generation, "restarts": self._restarts}
-        return [
-            Suggestion(params=point_at(self._plan, self._draw(index)), origin="model", why={"draw": index, **why})
-            for index in indices
-        ]
+        return [Suggestion(params=self._draw(index), origin="model", why={"draw": index, **why}) for index in indices]
 
-    def _draw(self, index: int) -> list[float]:
+    def _draw(self, index: int) -> Point:
+        """Draw until a point lies in the space and keeps the constraints; else move the first one there."""
         draws = Draws(self._seed, index, salt=EVOLUTION_SALT)
-        for attempt in range(_TRIES):
+        first: Point | None = None
+        for _ in range(_TRIES):
             normals = np.array([[draws.normal() for _ in self._free]])
-            (point,) = sample(self._distribution, normals, self._least)
-            if attempt == 0:
-                first = point
-            if ((point >= 0) & (point <= 1)).all():
-                return self._whole(point)
-        return self._whole(first)
+            (place,) = sample(self._distribution, normals, self._least)
+            point = point_at(self._plan, self._whole(place))
+            if ((place >= 0) & (place <= 1)).all() and satisfies(self._plan, point):
+                return point
+            first = point if first is None else first
+        return mend(self._plan, first or {}, Draws(self._seed, index, salt=MEND_SALT))
 
     def _whole(self, point: Array) -> list[float]:
         """Add the coordinates of the parameters that have one value only."""

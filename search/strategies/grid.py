@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
-from search.space.plan import grid
+from search.space.points import grid
 from search.space.sampling import shuffled
 
 
@@ -14,7 +15,7 @@ class Grid:
     reads_history = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
-        self._points = grid(definition.space)
+        self._points = grid(plan_of(definition))
         self._order = shuffled(self._points.count(), seed=seed)
 
     def update(self, trials: Sequence[TrialRecord]) -> None:

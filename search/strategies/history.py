@@ -18,8 +18,11 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.records import TrialRecord
-from search.space.parameters import CategoricalParameter, IntParameter, Parameter, Value, lattice
-from search.space.plan import Node, Plan
+from search.space.axes import lattice
+from search.space.nodes import Node
+from search.space.parameters import CategoricalParameter, FloatParameter, IntParameter, Searched, Value
+from search.space.plan import Plan
+from search.space.scales import WARPS
 
 UNSTABLE = {"unstable": 1.0}
 
@@ -33,8 +36,11 @@ class Coding:
     decode: Callable[[int | float], Value]
 
 
-def coding(parameter: Parameter) -> Coding:
-    """Choose a distribution: places in a list or lattice, else the range on its scale (reverse_log: log of 1 - x)."""
+def coding(parameter: Searched) -> Coding:
+    """Choose a distribution: places in a list or lattice, else the range on its scale.
+
+    Optuna has a linear and a log scale; of reverse_log it sees 1 - x on its log scale, of logit the logit on its linear one.
+    """
     if isinstance(parameter, IntParameter) and parameter.scale == "log":
         whole = IntDistribution(parameter.low, parameter.high, log=True)
         return Coding(whole, _within(parameter.low, parameter.high), int)
@@ -48,6 +54,8 @@ def coding(parameter: Parameter) -> Coding:
         raise TypeError("a categorical parameter has a lattice")
     low, high = parameter.low, parameter.high
     within = _within(low, high)
+    if parameter.scale == "logit":
+        return _warped(parameter)
     if parameter.scale != "reverse_log":
         return Coding(FloatDistribution(low, high, log=parameter.scale == "log"), within, float)
     nearest, farthest = 1 - high, 1 - low
@@ -60,7 +68,20 @@ def coding(parameter: Parameter) -> Coding:
     return Coding(distribution, encode, lambda distance: min(max(1 - distance, low), high))
 
 
-def _unordered(parameter: Parameter) -> bool:
+def _warped(parameter: FloatParameter) -> Coding:
+    """Code a value as its place on the parameter's scale."""
+    onto, back = WARPS[parameter.scale]
+    low, high = parameter.low, parameter.high
+    within, distribution = _within(low, high), FloatDistribution(onto(low), onto(high))
+
+    def encode(value: Value) -> float | None:
+        number = within(value)
+        return None if number is None else min(max(onto(number), distribution.low), distribution.high)
+
+    return Coding(distribution, encode, lambda place: min(max(back(place), low), high))
+
+
+def _unordered(parameter: Searched) -> bool:
     return isinstance(parameter, CategoricalParameter)
 
 
@@ -77,6 +98,8 @@ class Codebook:
 
     def __init__(self, plan: Plan) -> None:
         self._codings = {node.name: coding(node.parameter) for node in plan.nodes}
+        # What follows from the space or from other values is in every point, and tells a model nothing.
+        self._carried = {node.name for node in plan.order if not node.searched} | {name for name, _ in plan.derivations}
 
     def __getitem__(self, name: str) -> Coding:
         return self._codings[name]
@@ -104,8 +127,9 @@ class Codebook:
         constraints: dict[str, float] | None = None,
     ) -> FrozenTrial | None:
         """Make a trial, or None if a value lies outside the space."""
-        coded = {name: self._codings[name].encode(given) for name, given in params.items() if name in self._codings}
-        if len(coded) < len(params) or None in coded.values():
+        searched = {name: given for name, given in params.items() if name not in self._carried}
+        coded = {name: self._codings[name].encode(given) for name, given in searched.items() if name in self._codings}
+        if len(coded) < len(searched) or None in coded.values():
             return None
         trial = create_trial(
             state=state,

@@ -6,11 +6,14 @@ not move. A point depends on the seed and its draw index alone.
 
 from collections.abc import Callable, Sequence
 
+from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
 from search.space.coordinates import point_at
 from search.space.halton import HaltonSequence
-from search.space.plan import plan
+from search.space.parameters import Point
+from search.space.plan import mend
+from search.space.sampling import MEND_SALT, Draws
 from search.space.sobol import SobolSequence
 
 
@@ -19,18 +22,20 @@ class _QuasiRandom:
     _origin: str
     _sequence: Callable[[int], list[float]]
 
-    def __init__(self, definition: StudyDefinition) -> None:
-        self._plan = plan(definition.space)
+    def __init__(self, definition: StudyDefinition, seed: int) -> None:
+        self._plan = plan_of(definition)
+        self._seed = seed
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Do nothing: a sequence does not learn."""
 
     def suggest(self, indices: range) -> list[Suggestion]:
         """Return the points."""
-        return [
-            Suggestion(params=point_at(self._plan, self._sequence(index)), origin=self._origin, why={"draw": index})
-            for index in indices
-        ]
+        return [Suggestion(params=self._point(index), origin=self._origin, why={"draw": index}) for index in indices]
+
+    def _point(self, index: int) -> Point:
+        """Return the point of the sequence, or where it breaks a constraint, one led into them from it."""
+        return mend(self._plan, point_at(self._plan, self._sequence(index)), Draws(self._seed, index, salt=MEND_SALT))
 
 
 class Sobol(_QuasiRandom):
@@ -39,7 +44,7 @@ class Sobol(_QuasiRandom):
     _origin = "sobol"
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
-        super().__init__(definition)
+        super().__init__(definition, seed)
         self._sequence = SobolSequence(len(self._plan.nodes), seed=seed)
 
 
@@ -49,5 +54,5 @@ class Halton(_QuasiRandom):
     _origin = "halton"
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
-        super().__init__(definition)
+        super().__init__(definition, seed)
         self._sequence = HaltonSequence(len(self._plan.nodes), seed=seed)

@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.records import Params, Suggestion, TrialRecord
 from search.space.fallback import fallback_points
 from search.space.parameters import identity
-from search.space.plan import dedupe_key, discrete, plan
+from search.space.plan import dedupe_key
+from search.space.points import countable
 from search.strategies.table import make
 
 # How far apart two computers may get in the last digits of the same arithmetic.
@@ -64,8 +66,8 @@ def _instead(definition: StudyDefinition, seed: int, draw: int, doubled: Suggest
     Whoever holds a point now got it before, or the trial in question would have it.
     """
     taken = {dedupe_key(trial.params) for trial in past.trials if trial.params and trial.why.get("draw") != draw}
-    the_plan = plan(definition.space)
-    points = (point for _, point in fallback_points(the_plan, discrete(the_plan), seed=seed, index=draw))
+    the_plan = plan_of(definition)
+    points = (point for _, point in fallback_points(the_plan, countable(the_plan), seed=seed, index=draw))
     free = next((point for point in points if dedupe_key(point) not in taken), None)
     return doubled if free is None else replace(doubled, params=free)
 

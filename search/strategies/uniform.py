@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.records import Suggestion, TrialRecord
-from search.space.plan import draw, plan
+from search.space.plan import draw
 from search.space.sampling import Draws
 
 
@@ -14,7 +15,7 @@ class Uniform:
     reads_history = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
-        self._plan = plan(definition.space)
+        self._plan = plan_of(definition)
         self._seed = seed
 
     def update(self, trials: Sequence[TrialRecord]) -> None:

@@ -14,21 +14,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from search.space.axes import Axis, lattice, listed
+from search.space.nodes import Node
 from search.space.parameters import (
-    Axis,
     CategoricalParameter,
     FloatParameter,
     IntParameter,
-    Parameter,
     Point,
+    Searched,
     Value,
     is_number,
-    lattice,
-    listed,
-    warp,
-    warp_back,
 )
-from search.space.plan import Node, Plan, fill
+from search.space.plan import Plan, fill
+from search.space.scales import between, share
 
 Matrix: TypeAlias = NDArray[np.float64]
 
@@ -43,7 +41,7 @@ class Column:
     """
 
     name: str
-    parameter: Parameter
+    parameter: Searched
     choice: bool
     cells: int
     encode: Callable[[Value], float | None]
@@ -55,7 +53,7 @@ class Column:
         return not self.choice and not 0 < self.cells <= _FINEST
 
 
-def column(name: str, parameter: Parameter) -> Column | None:
+def column(name: str, parameter: Searched) -> Column | None:
     """Make the column of a parameter; None if it has one value."""
     axis = lattice(parameter)
     if axis is not None and axis.size == 1:
@@ -73,14 +71,16 @@ def column(name: str, parameter: Parameter) -> Column | None:
 
 
 def _continuous(name: str, parameter: FloatParameter | IntParameter) -> Column:
+    low, high = parameter.low, parameter.high
+
     def encode(value: Value) -> float | None:
-        inside = is_number(value) and parameter.low <= value <= parameter.high  # type: ignore[operator]
-        return warp(parameter, float(value)) if inside else None  # type: ignore[arg-type]
+        inside = is_number(value) and low <= value <= high  # type: ignore[operator]
+        return share(parameter.scale, low, high, float(value)) if inside else None  # type: ignore[arg-type]
 
-    return Column(name, parameter, False, 0, encode, lambda x: float(warp_back(parameter, x)))
+    return Column(name, parameter, False, 0, encode, lambda x: float(between(parameter.scale, low, high, x)))
 
 
-def _cells(name: str, parameter: Parameter, axis: Axis) -> Column:
+def _cells(name: str, parameter: Searched, axis: Axis) -> Column:
     size = axis.size
 
     def encode(value: Value) -> float | None:
@@ -194,7 +194,7 @@ class Columns:
         return found
 
 
-def _only(parameter: Parameter) -> Value:
+def _only(parameter: Searched) -> Value:
     axis = lattice(parameter)
     if axis is None:  # pragma: no cover - a continuous parameter has a column
         raise TypeError("a continuous parameter has no single value")

@@ -10,9 +10,11 @@ from itertools import islice
 from models.claims import Claimed, taken_keys
 from models.session import Connection
 from search.definition.parse import StudyDefinition
+from search.definition.planning import plan_of
 from search.records import Suggestion
 from search.space.fallback import fallback_points
-from search.space.plan import dedupe_key, discrete, plan
+from search.space.plan import dedupe_key
+from search.space.points import discrete
 
 
 def settle(
@@ -47,7 +49,7 @@ def _another(
     taken: set[str],
 ) -> Suggestion:
     """Draw at random, then walk the whole space; once every point is drawn the doubled one stands, without a key."""
-    the_plan = plan(definition.space)
+    the_plan = plan_of(definition)
     candidates = (point for _, point in fallback_points(the_plan, discrete(the_plan), seed=seed, index=draw))
     while batch := list(islice(candidates, 256)):
         keys = {dedupe_key(params): params for params in batch}

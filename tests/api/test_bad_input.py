@@ -84,6 +84,21 @@ REFUSED: list[tuple[str, Study, dict[str, str]]] = [
         study("iris-grid", space=BIG_GRID | {"optimizer": choice("adam")}),
         {"space": "4,000,000"},
     ),
+    (
+        "a constraint that nothing satisfies",
+        study("digits-scaled", constraints=[{"terms": {"warmup": 1, "decay_last": 1}, "at_most": 0.05}]),
+        {"constraints[0].at_most": "no point satisfies it"},
+    ),
+    (
+        "faults of spaces",
+        study("digits-scaled", space__lr__of="base", constraints=[{"terms": {"batch_size": 0}}]),
+        {
+            "space.lr.of": "no parameter 'base'",
+            "space.base_lr": "no hyperparameter",
+            "constraints[0].terms.batch_size": "categorical",
+            "constraints[0].at_most": "is required",
+        },
+    ),
     ("NaN", study(space__lr=number(float("nan"), 1)), {"space.lr.low": "finite"}),
     ("infinity", study(space__lr=number(0.1, float("inf"))), {"space.lr.high": "finite"}),
     ("minus infinity", study(budget__seconds=float("-inf")), {"budget.seconds": "finite"}),

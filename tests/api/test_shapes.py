@@ -25,7 +25,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 @pytest.mark.parametrize("example", EXAMPLE_STUDIES)
 def test_a_post_answers_with_the_study(stage: Stage, example: str) -> None:
     made = stage.create(dict(EXAMPLE_STUDIES[example]))
-    budget = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30, "digits-preset": 60}[example]
+    budget = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30, "digits-preset": 60, "digits-scaled": 40}[example]
     assert made.keys() == STUDY
     assert re.fullmatch(r"[0-9a-z]{13}", made["id"])
     assert made["state"] == "running"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from models.states import LIVE_STUDY, StudyState, TrialState
+from search.definition.planning import plan_of
 from search.scoring import score
-from search.space.plan import grid
+from search.space.points import grid
 from search.studies.views import read_definition
 from tests.support import ledger
 
@@ -108,7 +109,7 @@ def _grid(study: Any, tables: Tables) -> Iterator[str]:
     if study.definition["search"]["strategy"] != "grid":
         return
     found = Counter(trial.grid_index for trial in tables["trial"])
-    size = grid(read_definition(study.definition).space).count()
+    size = grid(plan_of(read_definition(study.definition))).count()
     twice = sorted((index for index, count in found.items() if count > 1), key=str)
     if twice:
         yield f"grid points came twice: {twice}"

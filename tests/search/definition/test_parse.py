@@ -197,7 +197,7 @@ BAD: list[tuple[str, Study, str, str]] = [
     ("too many parameters", study(space={f"p{index}": number(0, 1) for index in range(65)}), "space", "at most 64"),
     ("unknown parent", study(space__momentum__when={"optimiser": ["momentum"]}), "space.momentum.when.optimiser", "no parameter 'optimiser'"),
     ("impossible condition", study(space__momentum__when={"optimizer": ["lion"]}), "space.momentum.when.optimizer[0]", "not a value"),
-    ("float parent", study(space__momentum__when={"optimizer": ["momentum"], "lr": [0.1]}), "space.momentum.when.lr", "categorical or int"),
+    ("float parent", study(space__momentum__when={"optimizer": ["momentum"], "lr": [0.1]}), "space.momentum.when.lr", "categorical, int or fixed"),
     ("empty condition", study(space__momentum__when={"optimizer": []}), "space.momentum.when.optimizer", "must not be empty"),
     ("condition twice", study(space__momentum__when={"optimizer": ["momentum", "momentum"]}), "space.momentum.when.optimizer", "twice"),
     ("circle", study(space__optimizer__when={"batch_size": [16]}, space__batch_size__when={"optimizer": ["sgd"]}), "space.batch_size.when", "circle"),

@@ -10,7 +10,7 @@ from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, OptimizerInfo, Option, 
 from search.definition import presets
 from search.definition.parse import StudyDefinition, parse_study
 from search.errors import Fault, InvalidStudy
-from search.space.parameters import CategoricalParameter, FloatParameter, IntParameter
+from search.space.parameters import FloatParameter, IntParameter
 
 Study = dict[str, Any]
 MANY = 1000
@@ -128,7 +128,7 @@ def test_each_optimizer_gets_what_is_recommended_for_it(name: str, trials: int) 
         assert (option.name in space) is wanted
         if wanted:
             parameter = space[option.name]
-            assert not isinstance(parameter, CategoricalParameter)
+            assert isinstance(parameter, FloatParameter | IntParameter)
             assert (parameter.low, parameter.high) == (option.search_low, option.search_high)
             assert (parameter.scale, parameter.when) == (option.scale, None)
             assert isinstance(parameter, IntParameter if option.kind == "int" else FloatParameter)
@@ -143,9 +143,48 @@ def test_every_two_go_together(pair: tuple[str, str]) -> None:
             if option.search_low is None or option.search_high is None:
                 continue
             parameter = space[option.name]
-            assert not isinstance(parameter, CategoricalParameter)
+            assert isinstance(parameter, FloatParameter | IntParameter)
             assert parameter.low <= option.search_low <= option.search_high <= parameter.high
             assert parameter.when is None or name in parameter.when["optimizer"]
+
+
+# What the literature searches: optimizer -> option -> (low, high). A weight near 1 stands there as its distance from 1.
+FIELD: dict[str, dict[str, tuple[float, float]]] = {
+    "sgd": {"lr": (1e-3, 1.0), "weight_decay": (1e-7, 1e-3)},
+    "momentum": {"lr": (1e-3, 1.0), "momentum": (5e-3, 0.3), "weight_decay": (1e-7, 5e-5)},
+    "nesterov": {"lr": (1e-3, 1.0), "momentum": (5e-3, 0.3), "weight_decay": (1e-7, 5e-5)},
+    "adamw": {"lr": (1e-4, 1e-2), "beta1": (2e-2, 0.5), "beta2": (1e-4, 0.1), "weight_decay": (5e-3, 1.0), "eps": (1e-10, 1e-3)},
+    "nadamw": {"lr": (1e-4, 1e-2), "beta1": (4e-3, 0.1), "weight_decay": (5e-3, 1.0)},
+    "rmsprop": {"lr": (1e-5, 1e-2), "alpha": (1e-2, 0.1), "weight_decay": (1e-6, 1e-2)},
+    "adagrad": {"lr": (1e-3, 1.0), "initial_accumulator_value": (0.0, 0.1)},
+    "adadelta": {"lr": (0.1, 3.0), "rho": (1e-2, 0.1)},
+    "adafactor": {"lr": (1e-4, 1e-2), "weight_decay": (1e-3, 1.0)},
+    "soap": {"lr": (3e-4, 1e-2), "precondition_frequency": (1, 100)},
+    "muon": {"lr": (2e-3, 0.1), "momentum": (1e-2, 0.1)},
+    "lion": {"lr": (1e-5, 3e-3), "weight_decay": (1e-2, 10.0)},
+    "schedule_free_adamw": {"lr": (1e-3, 1e-2), "beta1": (2e-2, 0.1), "weight_decay": (1e-2, 0.1)},
+    "prodigy": {"d_coef": (0.1, 10.0)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name, options in FIELD.items() for option in options])
+def test_presets_search_what_the_field_searches(name: str, option: str) -> None:
+    parameter = parse_study(study(name)).space[option]
+    assert isinstance(parameter, FloatParameter | IntParameter)
+    found = (parameter.low, parameter.high)
+    if parameter.scale == "reverse_log":
+        found = (1 - parameter.high, 1 - parameter.low)
+    assert found == pytest.approx(FIELD[name][option])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_has_a_preset_for_few_trials_and_for_many(name: str) -> None:
+    """With few trials it is the one size of the step, on a log scale; with more, decay and what is remembered too."""
+    few, many = (parse_study(study(name, trials)).space for trials in (5, MANY))
+    (step,) = few.keys() - {"optimizer"}
+    assert step in {"lr", "d_coef"}
+    assert getattr(few[step], "scale", None) == "log"
+    assert {"weight_decay", "warmup"} <= many.keys()
 
 
 def test_a_name_means_one_thing() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.space.coordinates import Given, point_at, share_of
-from search.space.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter
+from search.space.parameters import CategoricalParameter, FloatParameter, IntParameter, Searched
 from search.space.plan import plan
 
-PARAMETERS: list[Parameter] = [
+PARAMETERS: list[Searched] = [
     FloatParameter(type="float", low=-3.0, high=5.0),
     FloatParameter(type="float", low=1e-5, high=10.0, scale="log"),
     FloatParameter(type="float", low=0.5, high=0.9999, scale="reverse_log"),
@@ -25,7 +25,7 @@ PARAMETERS: list[Parameter] = [
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_value_is_found_again_at_its_coordinate(parameter: Parameter, share: float) -> None:
+def test_a_value_is_found_again_at_its_coordinate(parameter: Searched, share: float) -> None:
     space = plan({"x": parameter})
     value = point_at(space, [share])["x"]
     back = share_of(parameter, value)
@@ -39,7 +39,7 @@ def test_a_value_is_found_again_at_its_coordinate(parameter: Parameter, share: f
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS[5:7])
-def test_whole_numbers_have_the_share_of_their_draws(parameter: Parameter) -> None:
+def test_whole_numbers_have_the_share_of_their_draws(parameter: Searched) -> None:
     """Evenly spaced coordinates give each value as often as its part of the scale is long, within one."""
     space = plan({"x": parameter})
     values = [point_at(space, [(place + 0.5) / 4000])["x"] for place in range(4000)]
@@ -52,7 +52,7 @@ def test_whole_numbers_have_the_share_of_their_draws(parameter: Parameter) -> No
 
 @pytest.mark.parametrize("value", ["b", 5000, -3, 0.25, float("nan"), False])
 @pytest.mark.parametrize("parameter", PARAMETERS[3:])
-def test_what_it_cannot_take_has_no_coordinate(parameter: Parameter, value: object) -> None:
+def test_what_it_cannot_take_has_no_coordinate(parameter: Searched, value: object) -> None:
     assert share_of(parameter, value) is None  # type: ignore[arg-type]
 
 

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
+from search.definition.planning import plan_of
 from search.records import Params, Suggestion, TrialRecord
-from search.space.plan import validate_point
+from search.space.constraints import Constraint
+from search.space.parameters import FloatParameter
+from search.space.validation import validate_point
 from search.strategies.base import Strategy
+from search.strategies.history import coding
 from search.strategies.table import make
 from tests.support.records import record
 
@@ -22,9 +26,11 @@ DIGITS = EXAMPLE_STUDIES["digits-mlp"]["space"]
 
 
 def definition(
-    space: Mapping[str, Any] = DIGITS, *, strategy: str = "bayesian", startup: int | None = None
+    space: Mapping[str, Any] = DIGITS, *, strategy: str = "bayesian", startup: int | None = None, external: bool = False
 ) -> StudyDefinition:
     raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    if external:
+        raw["objective"] = {"external": True}
     raw["space"] = dict(space)
     raw["search"] = {"strategy": strategy, **({} if startup is None else {"startup": startup})}
     return parse_study(raw)
@@ -279,3 +285,44 @@ def test_it_is_quiet(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixt
         optimize(definition(startup=2), seed=1, trials=5)
     assert caplog.records == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_suggestions_keep_constraints_that_leave_little_room() -> None:
+    names = [f"x{index}" for index in range(5)]
+    raw = definition(
+        {name: {"type": "float", "low": 0.0, "high": 1.0} for name in names} | {"lr": DIGITS["lr"]}, external=True
+    )
+    raw = raw.model_copy(
+        update={"constraints": (Constraint(terms=dict.fromkeys(names, 1.0), at_least=0.2, at_most=0.25),)}
+    )
+    strategy, records = optimize(
+        raw, seed=3, trials=40, score=lambda params: params["x0"] + abs(math.log10(params["lr"]))
+    )
+    the_plan = plan_of(raw)
+    assert [validate_point(the_plan, record.params or {}) for record in records] == [[]] * 40
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "reverse_log", "logit"])
+def test_codes_and_values_agree(scale: Any) -> None:
+    parameter = FloatParameter(type="float", low=0.001, high=0.9995, scale=scale)
+    code = coding(parameter)
+    for value in (0.001, 0.01, 0.5, 0.99, 0.9995):
+        coded = code.encode(value)
+        assert coded is not None
+        assert code.distribution._contains(coded)
+        assert code.decode(coded) == pytest.approx(value, rel=1e-9)
+    assert (code.encode(1.0), code.encode(math.nan), code.encode(True)) == (None, None, None)
+
+
+def test_what_is_not_searched_tells_the_model_nothing() -> None:
+    space = {
+        "base": {"type": "float", "low": 0.01, "high": 1.0, "scale": "log"},
+        "size": {"type": "categorical", "choices": [16, 64]},
+        "lr": {"type": "derived", "of": "base", "by": "size", "rule": "sqrt", "reference": 16},
+        "word": {"type": "fixed", "value": "x"},
+    }
+    study = definition(space, external=True)
+    _, records = optimize(study, seed=1, trials=60, score=lambda params: abs(math.log10(params["lr"]) + 1.0))
+    assert all((record.params or {})["word"] == "x" for record in records)
+    near = [abs(math.log10((record.params or {})["lr"]) + 1.0) for record in records]
+    assert statistics.mean(near[40:]) < statistics.mean(near[:10]) / 2

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from search.definition.parse import StudyDefinition, parse_study
+from search.definition.planning import plan_of
 from search.definition.searches import STRATEGIES as SCHEMAS
 from search.errors import InvalidStudy
 from search.records import Suggestion, TrialRecord
 from search.space.coordinates import share_of
 from search.space.parameters import CategoricalParameter
-from search.space.plan import GRID_LIMIT, count_grid, is_discrete, plan, validate_point
+from search.space.plan import plan
+from search.space.points import GRID_LIMIT, count_grid, is_discrete
+from search.space.validation import validate_point
 from search.strategies.base import Strategy
 from search.strategies.table import STRATEGIES, make
 from tests.support.records import record
@@ -67,8 +70,18 @@ SPACES: Mapping[str, Space] = {
     "one line": {"lr": number(1e-4, 1.0, scale="log")},
     "one point": {"a": whole(3, 3), "b": number(0.5, 0.5), "c": choice("only")},
     "wide": {f"x{place:02}": number(0.0, 1.0, levels=2 if place < 12 else 1) for place in range(64)},
+    "bound": {
+        "warmup": number(0.0, 1.0, levels=11),
+        "decay": number(0.0, 1.0, levels=11),
+        "share": number(0.001, 0.999, scale="logit", levels=3),
+        "base": number(1e-4, 1e-1, scale="log"),
+        "batch": whole(8, 64, step=8),
+        "lr": {"type": "derived", "of": "base", "by": "batch", "rule": "sqrt", "reference": 32},
+        "seed": {"type": "fixed", "value": 3},
+    },
     "huge": {f"n{place}": whole(1, 1000) for place in range(6)},
 }
+CONSTRAINTS: Mapping[str, list[Any]] = {"bound": [{"terms": {"warmup": 1, "decay": 1}, "at_most": 0.8}]}
 # What a strategy wants beside its name.
 SEARCHES: Mapping[str, Mapping[str, Any]] = {"bayesian": {"startup": 4}}
 REFUSED = {
@@ -89,6 +102,7 @@ def posted(strategy: str, space: str) -> dict[str, Any]:
         "objective": {"external": True},
         "metrics": [{"name": "loss", "goal": "minimize"}],
         "space": SPACES[space],
+        **({"constraints": CONSTRAINTS[space]} if space in CONSTRAINTS else {}),
         "search": {"strategy": strategy, **SEARCHES.get(strategy, {})},
         "budget": {"trials": 1000},
     }
@@ -139,7 +153,7 @@ def faulty(definition: StudyDefinition, suggestions: Sequence[Suggestion]) -> li
     return [
         (suggestion.params, faults)
         for suggestion in suggestions
-        if (faults := validate_point(definition.space, suggestion.params))
+        if (faults := validate_point(plan_of(definition), suggestion.params))
     ]
 
 

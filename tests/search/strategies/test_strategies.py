@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
-from search.space.plan import count_grid, dedupe_key, grid_point
+from search.space.plan import dedupe_key
+from search.space.points import count_grid, grid_point
 from search.strategies.table import make
 from tests.support.records import record
 

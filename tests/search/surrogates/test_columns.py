@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from search.definition.parse import parse_study
-from search.space.plan import plan, validate_point
+from search.space.plan import plan
+from search.space.validation import validate_point
 from search.surrogates.columns import Columns
 
 SPACE = {
