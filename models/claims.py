@@ -30,7 +30,7 @@ from models.leases import held
 from models.ledger import Change, lock_counters, out_of_time, record, update_study
 from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import AttemptState, StudyState, TrialState
-from models.tables import Attempt, Lease, Moment, Study, Trial
+from models.tables import Attempt, Lease, Moment, Rung, Study, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def claimable(now: ColumnElement[datetime]) -> ColumnElement[bool]:
         Trial.study_id == Study.id,
         Trial.state == TrialState.QUEUED,
         or_(Trial.next_run_at.is_(None), Trial.next_run_at <= now),
+        goes_on(Trial.__table__),
     )
     return and_(
         Study.state == StudyState.RUNNING,
@@ -150,11 +151,23 @@ def _waiting(connection: Connection, study_id: int, limit: int, now: datetime) -
     return connection.execute(_WAITING, given).all()
 
 
+def goes_on(trial: FromClause) -> ColumnElement[bool]:
+    """Say of a queued trial's row that it does not wait at a rung, or was promoted there."""
+    promoted = exists().where(
+        Rung.study_id == trial.c.study_id,
+        Rung.number == trial.c.number,
+        Rung.step == trial.c.waiting_step,
+        Rung.promoted.is_(True),
+    )
+    return or_(trial.c.waiting_step.is_(None), promoted)
+
+
 def _due(trial: FromClause) -> ColumnElement[bool]:
     return and_(
         trial.c.study_id == bindparam("study"),
         trial.c.state == TrialState.QUEUED,
         or_(trial.c.next_run_at.is_(None), trial.c.next_run_at <= bindparam("now", type_=Moment)),
+        goes_on(trial),
     )
 
 
@@ -270,6 +283,9 @@ def _again_trials(dialect: str) -> Update:
             seq=given.c.seq,
             started_at=func.coalesce(Trial.started_at, bindparam("now", type_=Moment)),
             next_run_at=None,
+            # What it had where it waited.
+            values=None,
+            score=None,
         )
     )
 

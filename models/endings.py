@@ -9,12 +9,14 @@ from operator import not_
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Row, Update, and_, bindparam, delete, func, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
-from models.closings import NONE_COMPLETED, cancel_waiting, has_completed
-from models.leases import lock_leases, stops
+from models.closings import NONE_COMPLETED, cancel_waiting, has_completed, waited
+from models.leases import lock_leases
 from models.ledger import Change, lock_counters, lock_study, record, study_move, update_study
 from models.rowsets import Columns, among, pack, rowset, show_moment
+from models.rungs import stops
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, AttemptState, StudyState, TrialState
 from models.tables import Attempt, Lease, Moment, Trial
 
@@ -35,15 +37,21 @@ class Ending:
     next_run_at: datetime | None = None
     # How it was run: with at least `population` (trials together, itself included) and `seconds`. None: nobody said.
     execution: Mapping[str, Any] | None = None
+    # Queued, it waits at this rung, with the values it has there, until it is promoted.
+    waiting_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What became of a batch of endings, by token: accepted now, accepted before, and refused as stale."""
+    """What became of a batch of endings, by token: accepted now, accepted before, and refused as stale.
+
+    `study` is the row of their study as it was before, locked; None where there is no such study.
+    """
 
     accepted: tuple[str, ...]
     repeated: tuple[str, ...]
     stale: tuple[str, ...]
+    study: Row[Any] | None = None
 
 
 def end(
@@ -76,6 +84,7 @@ def end(
         accepted=tuple(ending.token for ending in live),
         repeated=tuple(ending.token for ending in gone if ending.token in repeated),
         stale=tuple(ending.token for ending in gone if ending.token not in repeated),
+        study=study,
     )
 
 
@@ -98,6 +107,8 @@ def _not_again(ending: Ending, why: str | None) -> Ending:
     """A study that takes no more trials takes no attempt back either."""
     if why is None or ending.target is not TrialState.QUEUED:
         return ending
+    if ending.waiting_step is not None:
+        return replace(ending, target=TrialState.PRUNED, reason=waited(ending.waiting_step), next_run_at=None)
     return replace(ending, target=TrialState.CANCELLED, reason=why)
 
 
@@ -116,7 +127,7 @@ def _repeated(connection: Connection, study_id: int, gone: Sequence[Ending]) -> 
         return set()
     last = and_(Attempt.study_id == Trial.study_id, Attempt.number == Trial.number, Attempt.attempt == Trial.attempt)
     query = (
-        select(Trial.number, Trial.attempt, Trial.state, Trial.values, Attempt.token)
+        select(Trial.number, Trial.attempt, Trial.state, Trial.values, Trial.waiting_step, Attempt.token)
         .join(Attempt, last)
         .where(Trial.study_id == study_id, Trial.number.in_([ending.number for ending in gone]))
     )
@@ -128,6 +139,9 @@ def _same(row: Row[Any], ending: Ending) -> bool:
     state = TrialState.COMPLETED if row.state == TrialState.PRUNED else row.state
     target = TrialState.COMPLETED if ending.target is TrialState.PRUNED else ending.target
     same_holder = row.attempt == ending.attempt and row.token == ending.token
+    if row.state == TrialState.QUEUED and row.waiting_step is not None:
+        # Whatever it was said to have become, it waits.
+        return bool(same_holder and (ending.values is None or row.values == ending.values))
     return bool(same_holder and state == target and row.values == ending.values)
 
 
@@ -140,7 +154,15 @@ _TRIAL_COLUMNS: Columns = {
     "seq": BigInteger(),
     "execution": JSON(),
 }
-_AGAIN_COLUMNS: Columns = {"number": Integer(), "reason": Text(), "seq": BigInteger(), "next_run_at": Moment()}
+_AGAIN_COLUMNS: Columns = {
+    "number": Integer(),
+    "reason": Text(),
+    "seq": BigInteger(),
+    "next_run_at": Moment(),
+    "waiting_step": BigInteger(),
+    "values": JSON(),
+    "score": Double(),
+}
 _ATTEMPT_COLUMNS: Columns = {
     "number": Integer(),
     "attempt": Integer(),
@@ -175,8 +197,8 @@ def _move(
         changes.append(Change(target=closing[0], source=study.state, reason=closing[1]))
     seqs = record(connection, study, changes, now)
     write_trials(connection, study.id, endings, seqs, now)
-    _close_attempts(connection, study.id, endings, now)
-    update_study(connection, study, {**counters, **values, "seq": study.seq + len(changes)})
+    spent = study.gpu_spent + _close_attempts(connection, study.id, endings, now)
+    update_study(connection, study, {**counters, **values, "gpu_spent": spent, "seq": study.seq + len(changes)})
     if closing is not None and counters["finished"] + counters["running"] < study.allocated:
         _cancel_rest(connection, study.id, closing[1] or closing[0], now)
 
@@ -213,11 +235,15 @@ def _ended_row(ending: Ending, seqs: Mapping[int, int]) -> dict[str, Any]:
 
 
 def _again_row(ending: Ending, seqs: Mapping[int, int]) -> dict[str, Any]:
+    waits = ending.waiting_step is not None
     return {
         "number": ending.number,
         "reason": ending.reason,
         "seq": seqs[ending.number],
         "next_run_at": show_moment(ending.next_run_at) if ending.next_run_at is not None else None,
+        "waiting_step": ending.waiting_step,
+        "values": dict(ending.values) if waits and ending.values is not None else None,
+        "score": ending.score if waits else None,
     }
 
 
@@ -269,11 +295,15 @@ def _queued_trials(dialect: str) -> Update:
             seq=given.c.seq,
             reason=given.c.reason,
             next_run_at=given.c.next_run_at,
+            waiting_step=func.coalesce(given.c.waiting_step, Trial.waiting_step),
+            values=given.c["values"],
+            score=given.c.score,
         )
     )
 
 
-def _close_attempts(connection: Connection, study_id: int, endings: Sequence[Ending], now: datetime) -> None:
+def _close_attempts(connection: Connection, study_id: int, endings: Sequence[Ending], now: datetime) -> float:
+    """End attempts and their leases; return the seconds of devices that they took."""
     dialect = connection.dialect.name
     rows = [
         {
@@ -287,12 +317,24 @@ def _close_attempts(connection: Connection, study_id: int, endings: Sequence[End
         }
         for ending in endings
     ]
-    connection.execute(_ended_attempts(dialect), {"now": now, **_given(study_id, rows)})
+    ended = connection.execute(_ended_attempts(dialect), {"now": now, **_given(study_id, rows)})
+    spent = sum(device_seconds(row.seconds, row.population, row.started_at, now) for row in ended)
     connection.execute(_ended_leases(dialect), {"tokens": pack([ending.token for ending in endings])})
+    return spent
+
+
+def device_seconds(seconds: float | None, population: int | None, started_at: datetime, finished_at: datetime) -> float:
+    """Return what an attempt took of its device: as was said, else its part of the time it was held.
+
+    `population` trials shared the device.
+    """
+    if seconds is not None:
+        return seconds
+    return max(0.0, (finished_at - started_at).total_seconds()) / (population or 1)
 
 
 @cache
-def _ended_attempts(dialect: str) -> Update:
+def _ended_attempts(dialect: str) -> ReturningUpdate[float | None, int | None, datetime]:
     given = rowset(dialect, _ATTEMPT_COLUMNS)
     return (
         update(Attempt)
@@ -311,6 +353,7 @@ def _ended_attempts(dialect: str) -> Update:
             seconds=given.c.seconds,
             finished_at=bindparam("now"),
         )
+        .returning(Attempt.seconds, Attempt.population, Attempt.started_at)
     )
 
 
@@ -335,7 +378,7 @@ def _study_end(
         return broken
     targets = {ending.target for ending in endings}
     if TrialState.COMPLETED in targets or has_completed(connection, study.id):
-        return StudyState.COMPLETED, study.closing
+        return StudyState.COMPLETED, study.reason or study.closing
     return StudyState.FAILED, NONE_COMPLETED
 
 

@@ -32,7 +32,7 @@ def _end_study(connection: Connection, study_id: int, now: datetime) -> None:
     study = lock_study(connection, study_id)
     if study is not None:
         target = StudyState.COMPLETED if has_completed(connection, study_id) else StudyState.FAILED
-        reason = study.closing if target is StudyState.COMPLETED else NONE_COMPLETED
+        reason = (study.reason or study.closing) if target is StudyState.COMPLETED else NONE_COMPLETED
         record(connection, study, [Change(target, source=study.state, reason=reason)], now)
         update_study(connection, study, {**study_move(study, target, now, reason=reason), "seq": study.seq + 1})
 

@@ -1,37 +1,24 @@
-"""Holding a trial: heartbeats, measurements and rung decisions, all fenced by the lease's token."""
+"""Holding a trial: heartbeats and measurements, fenced by the lease's token."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    CompoundSelect,
-    Connection,
-    Row,
-    Select,
-    Update,
-    bindparam,
-    cast,
-    func,
-    null,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, Row, Select, Update, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert, ReturningInsert, ReturningUpdate
-from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import JSON, BigInteger, Integer
 
+from models.closings import ENDS_RUNNING
 from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.states import StudyState
-from models.tables import Lease, Measurement, Rung, Study, Table
+from models.tables import Lease, Measurement, Study, Table
 
 # How the name of a holder begins that is no worker of ours, but asks for trials over HTTP.
 CLIENT = "client:"
 
 _TRIAL: Columns = {"study_id": BigInteger(), "number": Integer()}
 _MEASUREMENT: Columns = {**_TRIAL, "attempt": Integer(), "step": BigInteger(), "values": JSON()}
-_RUNG: Columns = {**_TRIAL, "step": BigInteger(), "score": Double()}
 
 
 def lock_leases(connection: Connection, tokens: Sequence[str]) -> list[Row[Any]]:
@@ -83,7 +70,9 @@ def _beating(dialect: str) -> Update:
 
 
 def _why_stop(state: str, closing: str | None) -> str | None:
-    return closing if state in {StudyState.RUNNING, StudyState.PAUSED} else state
+    if state in {StudyState.RUNNING, StudyState.PAUSED}:
+        return closing if closing in ENDS_RUNNING else None
+    return state
 
 
 def insert_new(
@@ -129,105 +118,3 @@ def _same_places(dialect: str) -> Select[Any]:
 
 def _key(row: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return row["study_id"], row["number"], row["attempt"], row["step"]
-
-
-def add_rungs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
-    """Store scores at rungs (study_id, number, step, score); return the keys that are new."""
-    added = connection.execute(_new_rungs(connection.dialect.name), {"rows": pack(rows)})
-    return {(row.study_id, row.number, row.step) for row in added}
-
-
-@cache
-def _new_rungs(dialect: str) -> ReturningInsert[int, int, int]:
-    statement = insert_rowset(dialect, Rung, _RUNG, {"stop": False}, skip=True)
-    return statement.returning(Rung.study_id, Rung.number, Rung.step)
-
-
-def at_rungs(
-    connection: Connection, study_id: int, steps: Sequence[int], numbers: Sequence[int]
-) -> tuple[dict[int, int], dict[int, str]]:
-    """Count by step the trials whose score at that rung is known; of `numbers` say who is to stop, at any rung, and why."""
-    given = {"study": study_id, "steps": pack([{"step": step} for step in steps]), "rows": _as_rows(numbers)}
-    rows = connection.execute(_at_rungs(connection.dialect.name), given).all()
-    sizes = {row.step: row.size for row in rows if row.size is not None}
-    return sizes, {row.number: row.reason for row in rows if row.reason is not None}
-
-
-@cache
-def _at_rungs(dialect: str) -> CompoundSelect[Any]:
-    steps = rowset(dialect, {"step": BigInteger()}, parameter="steps")
-    size = (
-        select(func.count())
-        .select_from(Rung)
-        .where(Rung.study_id == bindparam("study"), Rung.step == steps.c.step)
-        .scalar_subquery()
-    )
-    stops = _stops(dialect).subquery("stops")
-    nothing, nowhere = cast(null(), BigInteger), cast(null(), Text)
-    return union_all(
-        select(steps.c.step, size.label("size"), nothing.label("number"), nowhere.label("reason")),
-        select(nothing, nothing, cast(stops.c.number, BigInteger), stops.c.reason),
-    )
-
-
-def stop_behind(
-    connection: Connection, study_id: int, step: int, numbers: Sequence[int], *, rank: int, reason: str
-) -> list[int]:
-    """Decide that those of these trials stop whose score at this rung is behind the `rank`-th best, counted from 1.
-
-    Return them. Lower scores are better, and one equal to the `rank`-th best goes on.
-    """
-    given = {"study": study_id, "rung": step, "numbers": pack(numbers), "before": rank - 1, "why": reason}
-    return list(connection.scalars(_stopped_behind(connection.dialect.name), given))
-
-
-@cache
-def _stopped_behind(dialect: str) -> ReturningUpdate[Any]:
-    here = Rung.__table__.alias("here")
-    last = (
-        select(here.c.score)
-        .where(here.c.study_id == bindparam("study"), here.c.step == bindparam("rung"))
-        .order_by(here.c.score)
-        .offset(bindparam("before", type_=Integer))
-        .limit(1)
-        .scalar_subquery()
-    )
-    # SQLite would read every score behind that one by the index of scores; it is not used for an expression.
-    score = Rung.score.expression if dialect == "postgresql" else Rung.score + 0
-    return (
-        update(Rung)
-        .where(
-            Rung.study_id == bindparam("study"),
-            Rung.step == bindparam("rung"),
-            among(dialect, Rung.number.expression, "numbers"),
-            score > last,
-        )
-        .values(stop=True, reason=bindparam("why"))
-        .returning(Rung.number)
-    )
-
-
-def stops(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
-    """Return the reason of the stop decision that stands against each of these trials of a study."""
-    if not numbers:
-        return {}
-    rows = connection.execute(_stops(connection.dialect.name), {"study": study_id, "rows": _as_rows(numbers)})
-    return {row.number: row.reason for row in rows if row.reason is not None}
-
-
-@cache
-def _stops(dialect: str) -> Select[Any, Any]:
-    """Look up the last decision trial by trial: one way through the primary key, whatever the planner's statistics say."""
-    given = rowset(dialect, {"number": Integer()})
-    reason = (
-        select(Rung.reason)
-        .where(Rung.study_id == bindparam("study"), Rung.number == given.c.number, Rung.stop.is_(True))
-        .order_by(Rung.step.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return select(given.c.number, reason.label("reason"))
-
-
-def _as_rows(numbers: Sequence[int]) -> str:
-    return pack([{"number": number} for number in numbers])

@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -108,11 +109,17 @@ class Study(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    # Why no trial is started any more although the budget is not allocated; the study ends with its last running trial.
+    # That no trial is started any more although the budget is not allocated, in a word; `reason` says why, and the study
+    # ends with its last running trial.
     closing: Mapped[str | None] = mapped_column(String(32))
     # A study's clock counts from its first claim and stands while it is paused.
     paused_at: Mapped[datetime | None]
     paused_seconds: Mapped[float] = mapped_column(default=0.0)
+    # The budget of device seconds, and what attempts that have ended spent of such.
+    gpu_seconds: Mapped[float | None]
+    gpu_spent: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    # The rules by which it stops early, as its definition has them.
+    stopping: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
 
 class Trial(Table):
@@ -156,6 +163,9 @@ class Trial(Table):
     finished_at: Mapped[datetime | None]
     # How the attempt was run that ended it: lane, population, seconds, alone. Null until then, and where nobody said.
     execution: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    # The last rung at which it was to wait for promotion. Queued there, it has the values of that step, and can be
+    # claimed once the rung says that it was promoted.
+    waiting_step: Mapped[int | None] = mapped_column(BigInteger)
 
 
 def _of_trial() -> ForeignKeyConstraint:
@@ -243,14 +253,19 @@ class Rung(Table):
 
     __tablename__ = "rung"
     # Led by the step: an index led by the study would tempt a planner that knows little to look for a trial in it.
-    __table_args__ = (_of_trial(), Index(None, "step", "study_id", "score"))
+    __table_args__ = (_of_trial(), Index(None, "step", "study_id", "bracket", "score"))
 
     study_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    # What the rule looked at: the score, or the metric that has bounds.
     score: Mapped[float]
+    # Scores are compared within a bracket.
+    bracket: Mapped[int] = mapped_column(default=0, server_default="0")
     stop: Mapped[bool]
     reason: Mapped[str | None] = mapped_column(Text)
+    # The trial was to stop here until others were behind it; now it may go on.
+    promoted: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Event(Table):

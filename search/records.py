@@ -30,6 +30,7 @@ class Suggestion:
 class TrialRecord:
     """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better.
 
+    `waiting_step` is the last rung at which it was to wait for promotion; queued there, it has the values of that step.
     `execution` says how the attempt was run that ended it (lane, population, seconds, alone); None where nobody did.
     """
 
@@ -50,6 +51,7 @@ class TrialRecord:
     started_at: datetime | None
     finished_at: datetime | None
     execution: Mapping[str, Any] | None = None
+    waiting_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class StudyRecord:
     drawn: int
     parallelism: int | None
     seconds: float | None
+    gpu_seconds: float | None
+    gpu_spent: float
     seq: int
     reason: str | None
     created_at: datetime

@@ -135,7 +135,7 @@ class Reaper:
 
     def _length(self, lease: Row[Any]) -> float:
         """Return how long a lease lasts in silence: as long as its holder wished, unless its trial is to stop."""
-        stops = lease.stop is not None or lease.closing is not None or lease.state not in LIVE_STUDY
+        stops = lease.stop is not None or lease.closing in closings.ENDS_RUNNING or lease.state not in LIVE_STUDY
         return self._lease if stops or lease.seconds is None else float(lease.seconds)
 
     def _brake(self, leases: Sequence[Row[Any]], dead: Sequence[Row[Any]], now: float) -> bool:

@@ -79,6 +79,8 @@ class Run:
     stopping: str | None = None
     overdue: str | None = None
     pruned: bool = False
+    # It was told to stop at a rung at which it waits for promotion.
+    waits: bool = False
     deadline: float | None = None
     outcome: Outcome | None = None
     loss: Loss | None = None
@@ -109,13 +111,18 @@ class Run:
     def take_verdict(self, verdict: Verdict, now: float) -> None:
         """Take a verdict that says stop; the first word counts."""
         if self.stopping is None:
+            self.waits = verdict.waits
             self._stop(verdict.reason or STALE, now)
-            self.pruned = verdict.accepted
+            self.pruned = verdict.accepted and not verdict.waits
 
     def ask_to_stop(self, reason: str, now: float) -> Message:
         """Have it stop; return what the trainer is to be told. Only who runs again needs a checkpoint."""
         self._stop(reason, now)
-        return {"type": "stop", "trial": self.claim.id, "reason": reason, "checkpoint": reason in _GIVEN_BACK}
+        return self.stop_message(keep=reason in _GIVEN_BACK)
+
+    def stop_message(self, *, keep: bool) -> Message:
+        """Say to its trainer that it is to stop, and whether it is to write a checkpoint first."""
+        return {"type": "stop", "trial": self.claim.id, "reason": self.stopping, "checkpoint": keep}
 
     def run_out(self, why: str, now: float) -> Message:
         """Have it stop because its time is up; return what the trainer is to be told."""
@@ -148,7 +155,8 @@ class Run:
         if reason == SHUTDOWN:
             return self.terms.grace_seconds
         # All of a lane are told at once, and each writes a checkpoint.
-        return max(GRACE_SECONDS, self.terms.grace_seconds) if reason in _GIVEN_BACK else GRACE_SECONDS
+        kept = self.waits or reason in _GIVEN_BACK
+        return max(GRACE_SECONDS, self.terms.grace_seconds) if kept else GRACE_SECONDS
 
     def _resume(self, step: int) -> None:
         """Go on with the values that the trial had when this checkpoint was written."""
@@ -201,6 +209,8 @@ class Run:
             return self._failed(Failure.TIMEOUT, self.overdue, self.overdue, ran)
         if self.pruned:
             return Result(self.claim, TrialState.PRUNED, values=self.values, reason=self.stopping, ran=ran)
+        if self.waits:
+            return Result(self.claim, TrialState.QUEUED, values=self.values, reason=self.stopping, ran=ran)
         if self.stopping in _GIVEN_BACK:
             return self._queued(_GIVEN_BACK[self.stopping], ran)
         return Result(self.claim, TrialState.CANCELLED, reason=self.stopping, ran=ran)

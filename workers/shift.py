@@ -235,7 +235,11 @@ class Shift:
                 continue
             if verdict.stop:
                 run.take_verdict(verdict, self._watch())
-            if run.outcome is None and run.loss is None:
+            if run.outcome is not None or run.loss is not None:
+                continue
+            if run.waits:
+                self._tell(run.stop_message(keep=True))
+            else:
                 said.append((run.claim.id, report.step, verdict.stop, verdict.reason))
         if len(said) > 1 and self._manner.lane:
             self._tell({"type": "verdicts", "of": said})

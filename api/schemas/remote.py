@@ -86,7 +86,10 @@ _SHAPES: Mapping[type[Part], Shape] = {model: Shape(TypeAdapter(model), model) f
 
 
 class LeasedTrialOut(TrialOut):
-    """A trial to run. Every word about it carries the token; after `lease_expires_at` without one it is lost."""
+    """A trial to run. Every word about it carries the token; after `lease_expires_at` without one it is lost.
+
+    One that was promoted goes on after its `waiting_step`: from the client's own checkpoint, if it has kept one.
+    """
 
     token: str
     lease_expires_at: datetime

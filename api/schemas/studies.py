@@ -41,6 +41,8 @@ class StudyOut(BaseModel):
     counts: Annotated[dict[TrialState, int], Field(description="Trials by state; a state without any is absent")]
     parallelism: int | None
     seconds: float | None
+    gpu_seconds: float | None
+    gpu_spent: Annotated[float, Field(description="Seconds of devices that its attempts took which have ended")]
     best: BestOut | None
     seq: int
     definition: dict[str, Any]
@@ -74,6 +76,8 @@ def study_out(view: StudyView) -> StudyOut:
         counts={TrialState(state): count for state, count in view.counts.items()},
         parallelism=record.parallelism,
         seconds=record.seconds,
+        gpu_seconds=record.gpu_seconds,
+        gpu_spent=record.gpu_spent,
         best=_best(view),
         seq=record.seq,
         definition=record.definition.model_dump(mode="json"),

@@ -28,7 +28,8 @@ class ExecutionOut(BaseModel):
 class TrialOut(BaseModel):
     """One trial. `params` is null for the moment between its reservation and its suggestion.
 
-    `execution` is null until the trial has ended, and where whoever ran it does not say.
+    `execution` is null until the trial has ended, and where whoever ran it does not say. A trial that is `queued` with a
+    `waiting_step` waits for promotion at that rung, and has its values there.
     """
 
     id: str
@@ -46,6 +47,7 @@ class TrialOut(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     execution: ExecutionOut | None
+    waiting_step: int | None
 
 
 class TrialRow(TrialOut):
@@ -138,6 +140,7 @@ def trial_out(record: TrialRecord) -> TrialRow:
         started_at=record.started_at,
         finished_at=record.finished_at,
         execution=ExecutionOut.model_validate(record.execution) if record.execution is not None else None,
+        waiting_step=record.waiting_step,
     )
 
 

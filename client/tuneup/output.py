@@ -138,6 +138,7 @@ def print_study(study: StudyData) -> None:
         ("progress", summary(study)),
         ("trials", counts),
         ("elapsed", elapsed(study, now=datetime.now(UTC))),
+        ("device time limit", "" if study.get("gpu_seconds") is None else format_duration(study["gpu_seconds"] or 0.0)),
         ("time limit", "" if study["seconds"] is None else format_duration(study["seconds"])),
         ("created", study["created_at"]),
     ]

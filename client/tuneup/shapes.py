@@ -28,7 +28,10 @@ class BestSoFar(TypedDict):
 
 
 class StudyData(TypedDict):
-    """A study. `seconds` is its budget of time, null while it has none; times are RFC 3339 text."""
+    """A study. `seconds` is its budget of time and `gpu_seconds` that of devices, null while it has none.
+
+    `gpu_spent` is what attempts took of devices so far; times are RFC 3339 text.
+    """
 
     id: str
     name: str
@@ -42,6 +45,8 @@ class StudyData(TypedDict):
     counts: dict[str, int]
     parallelism: int | None
     seconds: float | None
+    gpu_seconds: float | None
+    gpu_spent: float
     seq: int
     best: BestSoFar | None
     created_at: str
@@ -88,10 +93,14 @@ class TrialData(TypedDict):
     started_at: str | None
     finished_at: str | None
     execution: ExecutionData | None
+    waiting_step: int | None
 
 
 class LeasedTrialData(TrialData):
-    """A trial that was given out. Every word about it carries `token`; without one until then it is lost."""
+    """A trial that was given out. Every word about it carries `token`; without one until then it is lost.
+
+    It goes on after `waiting_step`, where it was told to wait, if that is not null.
+    """
 
     token: str
     lease_expires_at: str

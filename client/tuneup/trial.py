@@ -60,6 +60,11 @@ class Trial:
     def values(self) -> Values | None:
         return self.data["values"]
 
+    @property
+    def waiting_step(self) -> int | None:
+        """The step at which it was told to wait before it was promoted: go on from a checkpoint of it, if there is one."""
+        return self.data["waiting_step"]
+
     def refresh(self) -> Self:
         """Fetch the trial again."""
         self.data = cast("TrialData", self._wire.get(trial_path(self.id)))
@@ -69,7 +74,8 @@ class Trial:
         """Store what was measured at a step. Returns why the trial is to stop, None while it may go on.
 
         It also renews the lease. A value that is NaN or infinite ends the trial as diverged. After a stop say `tell`,
-        whatever the reason: a trial that was pruned or cancelled is recorded so.
+        whatever the reason: a trial that was pruned or cancelled is recorded so, and one that is to wait for its
+        promotion waits, `queued`, until `ask` gives it out again.
         """
         plain = _plain(values)
         strange = [f"{name} is {value} at step {step}" for name, value in plain.items() if not math.isfinite(value)]

@@ -148,6 +148,15 @@ POLYNOMIAL_COMMAND: dict[str, Any] = {
     "timeouts": {"progress": 60.0, "total": None},
 }
 
+# Trials wait at rungs until they are promoted, and the study ends once it has found enough, or device time runs short.
+WINE_PROMOTION: dict[str, Any] = {
+    **WINE_RANDOM,
+    "name": "wine-promotion",
+    "pruning": {"kind": "asha", "reduction": 3, "mode": "promote"},
+    "stopping": {"target": 0.05, "no_improvement": {"trials": 30, "min_delta": 0.001}},
+    "budget": {"trials": 200, "gpu_seconds": 600.0},
+}
+
 EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "digits-mlp": DIGITS_MLP,
@@ -155,6 +164,7 @@ EXAMPLE_STUDIES: Mapping[str, dict[str, Any]] = MappingProxyType(
         "wine-random": WINE_RANDOM,
         "digits-preset": DIGITS_PRESET,
         "digits-scaled": DIGITS_SCALED,
+        "wine-promotion": WINE_PROMOTION,
     }
 )
 # Kept apart: what they need is not there in every deployment.

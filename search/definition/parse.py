@@ -23,6 +23,7 @@ from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
 from search.definition.limits import Budget
 from search.definition.objectives import RECIPES
 from search.definition.planning import plan_of
+from search.definition.pruning_checks import Context, pruning_faults, resolved, stopping_faults
 from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
 from search.definition.searches import STRATEGIES, GridSearch
 from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter
@@ -49,11 +50,15 @@ def parse_study(raw: object) -> StudyDefinition:
 
 
 def _filled(definition: StudyDefinition) -> StudyDefinition:
+    pruning = resolved(definition.pruning, definition.objective.last_step)
+    return definition.model_copy(update={"budget": _budget(definition), "pruning": pruning})
+
+
+def _budget(definition: StudyDefinition) -> Budget:
     if not isinstance(definition.search, GridSearch):
-        return definition
+        return definition.budget
     points, asked = count_grid(plan_of(definition)), definition.budget.trials
-    trials = points if asked is None else min(asked, points)
-    return definition.model_copy(update={"budget": Budget(trials=trials, seconds=definition.budget.seconds)})
+    return definition.budget.model_copy(update={"trials": points if asked is None else min(asked, points)})
 
 
 class _Reader:
@@ -90,7 +95,27 @@ class _Reader:
                 execution=_text(self.raw, "execution"),
             )
         )
+        cross += self._ending_faults()
         return self._faults + [presets.blame(fault, self._recommended) for fault in cross]
+
+    def _ending_faults(self) -> list[Fault]:
+        """Say what pruning and stopping, where they could be read, contradict."""
+        context = Context(
+            objective=self.parts.get("objective"),
+            metrics=self._reported(),
+            strategy=_text(self.raw.get("search"), "strategy"),
+        )
+        pruning, stopping = self.parts.get("pruning"), self.parts.get("stopping")
+        faults = pruning_faults(pruning, context) if pruning is not None else []
+        return faults + (stopping_faults(stopping, context) if stopping is not None else [])
+
+    def _reported(self) -> set[str] | None:
+        """Name what trials report, as far as that is known; None where not every metric could be read."""
+        metrics = self.parts.get("metrics", (None,))
+        if None in metrics:
+            return None
+        recipe = RECIPES.get(_text(self.raw.get("objective"), "recipe") or "")
+        return {metric.name for metric in (*metrics, *(recipe.metrics if recipe is not None else ()))}
 
     def _space(self) -> dict[str, Any]:
         raw = self.raw.get("space", {})

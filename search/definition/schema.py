@@ -12,7 +12,7 @@ from optim.catalog import OPTIMIZERS
 from search.definition.bounds import MOST_TRIALS, Name
 from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.kinds import AnyObjective, RecipeObjective
-from search.definition.limits import Budget, Timeouts
+from search.definition.limits import Budget, Stopping, Timeouts
 from search.definition.metrics import Metric
 from search.definition.prunings import AnyPruning
 from search.definition.searches import AnySearch
@@ -64,6 +64,7 @@ class StudyDefinition(Part):
     search: AnySearch
     pruning: AnyPruning | None = Field(None, description="Absent = none")
     budget: Budget = Field(Budget(), description="Trials are required unless the strategy is grid")
+    stopping: Stopping | None = Field(None, description="When it has found enough; absent = the budget alone ends it")
     timeouts: Timeouts = Field(Timeouts(), description="How long workers wait for a trial before they end it")
     parallelism: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Most trials at one time; absent = any")
     labels: dict[str, str] = Field({}, description="For finding studies again", examples=[{"team": "vision"}])

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 
 from search.definition.hygiene import join
 from search.definition.kinds import NO_KIND, OBJECTIVES, AnyObjective, RecipeObjective
-from search.definition.limits import Budget, Timeouts
+from search.definition.limits import Budget, NoImprovement, Stopping, Timeouts
 from search.definition.metrics import Metric
 from search.definition.networks import NETWORKS, AnyNetwork
-from search.definition.prunings import PRUNINGS, AnyPruning
+from search.definition.prunings import COMPARING, PRUNINGS, AnyPruning, PatiencePruning
 from search.definition.schema import AnyParameter, StudyDefinition
 from search.definition.searches import STRATEGIES, AnySearch
 from search.errors import Fault
@@ -50,8 +50,25 @@ SHAPES: Mapping[str, Shape] = {
     "search": Shape(TypeAdapter(AnySearch), kinds=STRATEGIES),
     "pruning": Shape(TypeAdapter(AnyPruning | None), kinds=PRUNINGS),
     "budget": Shape(TypeAdapter(Budget), Budget),
+    "stopping": Shape(TypeAdapter(Stopping | None), Stopping),
     "timeouts": Shape(TypeAdapter(Timeouts), Timeouts),
     **{name: _shape(name) for name in ("name", "parallelism", "labels", "report", "execution", "max_failed")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A part within a part: under which field, and its model, or its models by kind."""
+
+    name: str
+    model: type[BaseModel] | None = None
+    kinds: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+
+
+_INNER: Mapping[type[BaseModel], Inner] = {
+    RecipeObjective: Inner("network", kinds=NETWORKS),
+    PatiencePruning: Inner("rule", kinds=COMPARING),
+    Stopping: Inner("no_improvement", NoImprovement),
 }
 
 
@@ -115,8 +132,10 @@ def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
     model, loc = shape.model, list(error["loc"])
     if shape.kinds and loc and loc[0] in shape.kinds:
         model = shape.kinds[str(loc.pop(0))]
-    if model is RecipeObjective and len(loc) > 1 and loc[0] == "network":
-        model = NETWORKS[str(loc.pop(1))]
+    inner = _INNER.get(model) if model is not None else None
+    if inner is not None and len(loc) > 1 and loc[0] == inner.name:
+        # The kind is no step of the path.
+        model = inner.kinds[str(loc.pop(1))] if inner.kinds else inner.model
     for step in loc:
         path = join(path, step)
     if error["type"].startswith("union_tag_"):

@@ -1,48 +1,113 @@
-"""Pruning by kind: when a decision is due, how many go on, and the words that are stored with a stop.
+"""Pruning by kind: when a decision is due, who goes on, and the words that are stored with a stop.
 
-Decisions compare scores (lower is better) of the trials that reached the same step. Of `size` scores the best `keep` go
-on; a score equal to the last of those goes on as well.
+There are two sorts of rules. One *compares* scores (lower is better) of the trials that reached the same rung, a step
+within a bracket: of `size` scores the best `keep` go on; a score equal to the last of those goes on as well. The other
+looks at a trial *alone*, at what it has measured so far. Patience is of the second sort, and may have one of the first
+inside; then both must agree.
+
+How scores rank is no business of a rule: whoever has several objectives ranks in another way, and asks `keep` all the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.definition.prunings import Pruning
-from search.pruners import asha, median
+from search.definition.parse import StudyDefinition
+from search.definition.prunings import Pruning, ThresholdPruning, comparing, promotes
+from search.pruners import asha, hyperband, patience, percentile, threshold
+from search.scoring import score
+
+
+def _no_bracket(pruning: Pruning, number: int, seed: int) -> int:
+    del pruning, number, seed
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
-class Pruner:
-    """One kind of pruning: pure functions of its settings."""
+class Comparison:
+    """One kind of rule that compares: pure functions of its settings."""
 
-    rung: Callable[[Any, int], bool]
+    rung: Callable[[Any, int, int], bool]
     rungs: Callable[[Any, int], list[int]]
     keep: Callable[[Any, int], int]
+    bracket: Callable[[Any, int, int], int] = _no_bracket
 
 
-PRUNERS: Mapping[str, Pruner] = {
-    "asha": Pruner(rung=asha.rung, rungs=asha.rungs, keep=asha.keep),
-    "median": Pruner(rung=median.rung, rungs=median.rungs, keep=median.keep),
+@dataclass(frozen=True, slots=True)
+class Solitary:
+    """One kind of rule that looks at a trial alone. `verdict` gets its measurements so far; with `latest` the last is enough."""
+
+    rung: Callable[[Any, int], bool]
+    verdict: Callable[[Any, Sequence[float]], str | None]
+    latest: bool
+
+
+COMPARISONS: Mapping[str, Comparison] = {
+    "asha": Comparison(rung=asha.rung, rungs=asha.rungs, keep=asha.keep),
+    "hyperband": Comparison(rung=hyperband.rung, rungs=hyperband.rungs, keep=hyperband.keep, bracket=hyperband.bracket),
+    "median": Comparison(rung=percentile.rung, rungs=percentile.rungs, keep=percentile.keep),
+    "percentile": Comparison(rung=percentile.rung, rungs=percentile.rungs, keep=percentile.keep),
+}
+SOLITARY: Mapping[str, Solitary] = {
+    # Every measurement counts.
+    "patience": Solitary(rung=lambda _, step: step > 0, verdict=patience.verdict, latest=False),
+    "threshold": Solitary(rung=threshold.rung, verdict=threshold.verdict, latest=True),
 }
 
 
-def rung(pruning: Pruning, step: int, *, last: int | None = None) -> bool:
-    """Say whether a decision is due at `step` (from 1). Never at `last`: who has finished cannot be stopped any more."""
-    return (last is None or step < last) and PRUNERS[pruning.kind].rung(pruning, step)
+def rung(pruning: Pruning, step: int, *, last: int | None = None, bracket: int = 0) -> bool:
+    """Say whether pruning looks at `step` (from 1). Never at `last`: who has finished cannot be stopped any more."""
+    if last is not None and step >= last:
+        return False
+    alone = SOLITARY.get(pruning.kind)
+    return alone.rung(pruning, step) if alone is not None else compares_at(pruning, step, bracket=bracket)
 
 
 def rungs(pruning: Pruning | None, *, last: int) -> list[int]:
-    """Return the steps at which `rung` says that a decision is due, for trials that finish with step `last`; none unpruned."""
-    return PRUNERS[pruning.kind].rungs(pruning, last) if pruning is not None else []
+    """Return the steps at which pruning looks at trials, of whatever bracket, that finish with step `last`; none unpruned."""
+    if pruning is None:
+        return []
+    if pruning.kind in SOLITARY:
+        return [step for step in range(1, last) if rung(pruning, step)]
+    return COMPARISONS[pruning.kind].rungs(pruning, last)
+
+
+def compares_at(pruning: Pruning, step: int, *, bracket: int = 0) -> bool:
+    """Say whether trials are compared at `step`."""
+    rule = comparing(pruning)
+    return rule is not None and COMPARISONS[rule.kind].rung(rule, step, bracket)
+
+
+def bracket(pruning: Pruning, number: int, *, seed: int) -> int:
+    """Return in which bracket the trial of this number competes; 0 where there is one."""
+    rule = comparing(pruning)
+    return COMPARISONS[rule.kind].bracket(rule, number, seed) if rule is not None else 0
 
 
 def keep(pruning: Pruning, size: int) -> int:
-    """Return how many of the `size` scores at a rung go on; from 1 to `size`."""
-    return PRUNERS[pruning.kind].keep(pruning, size)
+    """Return how many of the `size` scores at a rung go on; all, where trials are not compared."""
+    rule = comparing(pruning)
+    return COMPARISONS[rule.kind].keep(rule, size) if rule is not None else size
 
 
-def reason(pruning: Pruning, *, step: int, kept: int, size: int, rank: int | None = None) -> str:
-    """Say why a trial stops; `rank` counts from 1, the best."""
+def alone(pruning: Pruning, curve: Sequence[float]) -> str | None:
+    """Say why a trial stops, or may be stopped, for what it has measured itself; None while it goes on."""
+    return SOLITARY[pruning.kind].verdict(pruning, curve)
+
+
+def watched(definition: StudyDefinition, values: Mapping[str, float]) -> float | None:
+    """Return what the study's pruning looks at in a measurement: the score, or the metric that has bounds, as it is."""
+    pruning = definition.pruning
+    if isinstance(pruning, ThresholdPruning):
+        return values.get(pruning.metric or definition.objective_metric.name)
+    return score(definition, values)
+
+
+def reason(pruning: Pruning, *, step: int, kept: int, size: int, rank: int | None = None, bracket: int = 0) -> str:
+    """Say why a trial stops, or waits; `rank` counts from 1, the best."""
+    rule = comparing(pruning) or pruning
+    if promotes(pruning):
+        return f"{rule.kind}: waits at step {step}; of {size} there the best {kept} go on"
     place = f"rank {rank} of {size}" if rank is not None else f"behind the best {kept} of {size}"
-    return f"{pruning.kind}: {place} at step {step}; the best {kept} go on"
+    where = f"step {step}" if rule.kind != "hyperband" else f"step {step} of bracket {bracket}"
+    return f"{rule.kind}: {place} at {where}; the best {kept} go on"

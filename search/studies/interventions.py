@@ -5,14 +5,17 @@ from datetime import datetime
 from typing import Any
 
 from models import interventions, trials
+from models.closings import NOT_ADMITTED, STOPPED
 from models.ids import show_study
 from models.ledger import elapsed, lock_study
 from models.session import Connection, Row
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, StudyState, TrialState
+from models.waiting import conclude
 from search.definition.kinds import EXTERNAL
+from search.definition.prunings import promotes
 from search.errors import Conflict, NotFound
 from search.records import TrialRecord
-from search.studies.views import get_trial, trial_record
+from search.studies.views import get_trial, read_definition, trial_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ def retry_trial(connection: Connection, project_id: int, text: str, *, now: date
     if study.state == StudyState.CANCELLED:
         raise Conflict(f"study {show_study(study.id)} is cancelled for good; create another one to go on")
     ends = now if study.state in LIVE_STUDY else study.finished_at
+    if study.closing in {STOPPED, NOT_ADMITTED}:
+        what = "stopping" if study.closing == STOPPED else "budget"
+        raise Conflict(
+            f"study {show_study(study.id)} starts nothing more ({study.reason}); change its {what} with PATCH, and retry then"
+        )
     if study.closing is not None or (study.seconds is not None and elapsed(study, ends) >= study.seconds):
         raise Conflict(
             f"the {study.seconds:g} seconds of study {show_study(study.id)} are spent; raise budget.seconds with "
@@ -79,4 +87,6 @@ def cancel_trial(connection: Connection, project_id: int, text: str, *, now: dat
     if study.state not in LIVE_STUDY:
         raise Conflict(f"study {show_study(study.id)} is {study.state}; what still runs there was told to stop")
     interventions.cancel_trial(connection, study, trial, now)
+    if promotes(read_definition(study.definition).pruning):
+        conclude(connection, study.id, now)
     return get_trial(connection, project_id, text)

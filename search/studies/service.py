@@ -15,16 +15,18 @@ from models.interventions import reopened
 from models.ledger import elapsed, lock_study, study_move
 from models.session import Connection, Row
 from models.states import LIVE_STUDY, StudyState
+from models.waiting import conclude
 from models.workers import registered_objectives
 from search.definition.kinds import EXTERNAL, Objective, RecipeObjective
 from search.definition.networks import ANNOUNCED
 from search.definition.parse import StudyDefinition, parse_study
+from search.definition.prunings import promotes
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.space.sampling import SEED_LIMIT
 from search.studies.views import get_study_row, view_study
 
-EDITABLE = ("name", "labels", "budget", "parallelism")
+EDITABLE = ("name", "labels", "budget", "parallelism", "stopping")
 _MOST_SHOWN = 50
 ENDED_FOR_GOOD = frozenset({StudyState.CANCELLED, StudyState.FAILED})
 
@@ -62,7 +64,7 @@ def create_study(
             "objective": definition.objective.registered,
             "seed": seed,
             "budget": definition.trials,
-            "seconds": definition.budget.seconds,
+            **_limits(definition),
             "parallelism": definition.parallelism,
             "created_at": now,
         },
@@ -99,10 +101,12 @@ def _known(connection: Connection, *, networks: bool) -> list[tuple[str, str]]:
 
 
 def change_study(connection: Connection, project_id: int, text: str, edits: object, *, now: datetime) -> Changed:
-    """Change name, labels, budget or parallelism. Raising the budget of a completed study reopens it.
+    """Change name, labels, budget, parallelism or stopping. Raising the budget of a completed study reopens it.
+
+    One that a rule of its own has stopped goes on once `stopping` is changed, whatever its budget.
 
     Raise InvalidStudy for an edit that would not be a valid study, and for a budget below what is allocated; Conflict
-    for another budget of a cancelled or failed study.
+    for another budget of a study that is cancelled or failed, or was stopped.
     """
     study = _locked(connection, project_id, text)
     asked = _asked(edits)
@@ -110,8 +114,11 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         return _changed(connection, project_id, study.id)
     definition = _edited(study, asked)
     trials = definition.trials
-    if _fixed(study, trials, definition.budget.seconds):
+    if _fixed(study, definition):
         raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
+    if study.closing == closings.STOPPED and "stopping" not in asked and _budget_changed(study, definition):
+        message = "is over for a study that was stopped; give stopping as well, other rules or null, to let it go on"
+        raise Conflict(f"the study was stopped ({study.reason})", [Fault("budget", message)])
     if trials < study.allocated:
         raise InvalidStudy(
             [Fault("budget.trials", f"{study.allocated} trials are allocated already; give at least that many")]
@@ -120,33 +127,69 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         "name": definition.name,
         "labels": dict(definition.labels),
         "budget": trials,
-        "seconds": definition.budget.seconds,
+        **_limits(definition),
         "parallelism": definition.parallelism,
         "definition": definition.model_dump(mode="json"),
     }
-    target = _after_edit(connection, study, definition) if "budget" in asked else None
+    resumes = _resumes(study, definition, asked, now)
+    target = _after_edit(connection, study, definition, resumes=resumes) if "budget" in asked or resumes else None
     if target is not None:
         values |= study_move(study, target, now, reason=None)
     if target is StudyState.RUNNING:
         values |= reopened(study, now)
-    if study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now):
+    if resumes:
         values["closing"] = None
+        if study.state in LIVE_STUDY and target is None:
+            values["reason"] = None
     studies.change_study(connection, study, values, now, event=target)
+    if promotes(definition.pruning):
+        conclude(connection, study.id, now)
     return _changed(connection, project_id, study.id)
 
 
-def _fixed(study: Row[Any], trials: int, seconds: float | None) -> bool:
+def _limits(definition: StudyDefinition) -> dict[str, Any]:
+    """Give the columns that say when a study ends, beside its trials."""
+    stopping = definition.stopping
+    return {
+        "seconds": definition.budget.seconds,
+        "gpu_seconds": definition.budget.gpu_seconds,
+        "stopping": None if stopping is None else stopping.model_dump(mode="json"),
+    }
+
+
+def _fixed(study: Row[Any], definition: StudyDefinition) -> bool:
     """Say whether another budget comes too late. A failed study may get more time: one of its trials can be retried."""
     if study.state == StudyState.CANCELLED:
-        return (trials, seconds) != (study.budget, study.seconds)
-    return study.state in ENDED_FOR_GOOD and trials != study.budget
+        return _budget_changed(study, definition)
+    return study.state in ENDED_FOR_GOOD and definition.trials != study.budget
 
 
-def _after_edit(connection: Connection, study: Row[Any], definition: StudyDefinition) -> StudyState | None:
+def _budget_changed(study: Row[Any], definition: StudyDefinition) -> bool:
+    budget = definition.budget
+    return (budget.trials, budget.seconds, budget.gpu_seconds) != (study.budget, study.seconds, study.gpu_seconds)
+
+
+def _resumes(study: Row[Any], definition: StudyDefinition, asked: Mapping[str, Any], now: datetime) -> bool:
+    """Say whether an edit takes back why the study starts nothing more."""
+    if study.closing == closings.STOPPED:
+        return "stopping" in asked
+    if study.closing == closings.NOT_ADMITTED:
+        return _budget_changed(study, definition)
+    return study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now)
+
+
+def _after_edit(
+    connection: Connection, study: Row[Any], definition: StudyDefinition, *, resumes: bool
+) -> StudyState | None:
     """A completed study with budget left runs again; one whose budget was lowered to what is finished is over."""
     trials = definition.trials
+    if study.closing in {closings.STOPPED, closings.NOT_ADMITTED} and not resumes:
+        return None
     if study.state == StudyState.COMPLETED and trials > study.allocated:
-        seconds = definition.budget.seconds
+        seconds, device = definition.budget.seconds, definition.budget.gpu_seconds
+        if device is not None and study.gpu_spent >= device:
+            message = f"{study.gpu_spent:g} device seconds are spent; give more, or null"
+            raise InvalidStudy([Fault("budget.gpu_seconds", message)])
         if _in_time(study, seconds, study.finished_at):
             return StudyState.RUNNING
         if trials > study.budget:
@@ -231,7 +274,8 @@ def _locked(connection: Connection, project_id: int, text: str) -> Row[Any]:
 
 def _move(connection: Connection, study: Row[Any], target: StudyState, now: datetime) -> None:
     try:
-        values = study_move(study, target, now)
+        # Only one that is closing has a reason by now.
+        values = study_move(study, target, now, reason=study.reason)
     except ValueError as error:
         raise Conflict(str(error)) from error
     studies.change_study(connection, study, values, now, event=target)

@@ -31,6 +31,8 @@ def study_record(row: Row[Any]) -> StudyRecord:
         drawn=row.drawn,
         parallelism=row.parallelism,
         seconds=row.seconds,
+        gpu_seconds=row.gpu_seconds,
+        gpu_spent=row.gpu_spent,
         seq=row.seq,
         reason=row.reason,
         created_at=row.created_at,
@@ -59,6 +61,7 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         started_at=row.started_at,
         finished_at=row.finished_at,
         execution=row.execution,
+        waiting_step=row.waiting_step,
     )
 
 

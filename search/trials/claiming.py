@@ -28,7 +28,7 @@ from search.records import Suggestion
 from search.space.sampling import derive_seed
 from search.strategies.table import Strategy, make
 from search.studies.views import read_definition, trial_record
-from search.trials import duplicates
+from search.trials import duplicates, stopping
 from search.trials.company import companions
 from search.trials.sharing import share
 
@@ -149,6 +149,9 @@ class Claimer:
         if reservation is None:
             closings.close_if_spent(connection, study_id, now)
             return held
+        reservation = stopping.admit(connection, reservation, now)
+        if reservation is None:
+            return held
         points = self._points(self._know(connection, reservation.study), reservation.draws)
         return held + claims.take(connection, reservation, points, worker=client, now=now, seconds=seconds, held=None)
 
@@ -201,8 +204,11 @@ class Claimer:
         if found is None or found.study.queue != wish.queue:
             closings.close_if_spent(connection, study_id, now)
             return []
+        admitted = stopping.admit(connection, found, now)
+        if admitted is None:
+            return []
         known = self._know(connection, found.study)
-        reservation = _shared(found, known.definition, wish)
+        reservation = _shared(admitted, known.definition, wish)
         if reservation is None:
             return []
         points = self._points(known, reservation.draws)

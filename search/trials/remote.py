@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from models import claims, leases, trials
+from models import claims, leases, rungs, trials
+from models.closings import ENDS_RUNNING
 from models.ids import show_study, show_trial
 from models.session import Connection, Row
 from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, TrialState
@@ -79,7 +80,7 @@ def _pruned(connection: Connection, holding: Holding) -> str | None:
     """Return the decision that stands against the trial, from these measurements or from earlier ones."""
     if holding.definition.pruning is None:
         return None
-    return leases.stops(connection, holding.study_id, [holding.number]).get(holding.number)
+    return rungs.stops(connection, holding.study_id, [holding.number]).get(holding.number)
 
 
 def tell(connection: Connection, project_id: int, text: str, said: Tell, *, now: datetime) -> TrialRecord:
@@ -94,7 +95,7 @@ def tell(connection: Connection, project_id: int, text: str, said: Tell, *, now:
     holding = _holding(connection, study, trial, said.token)
     if trial.state == TrialState.CANCELLED:
         return trial_record(trial)
-    if trial.state == TrialState.RUNNING and (study.state not in LIVE_STUDY or study.closing is not None):
+    if trial.state == TrialState.RUNNING and (study.state not in LIVE_STUDY or study.closing in ENDS_RUNNING):
         # It was told to stop, or would have been: what it had by then is no result.
         reporting.finish(connection, [Result(holding, TrialState.QUEUED)], now=now)
         return get_trial(connection, project_id, text)

@@ -14,9 +14,11 @@ from models.endings import Ending, Verdicts
 from models.ids import show_trial
 from models.session import Connection
 from models.states import AttemptState, TrialState
+from models.waiting import conclude
 from search.definition.parse import StudyDefinition
+from search.definition.prunings import promotes
 from search.scoring import score
-from search.trials import rungs
+from search.trials import rungs, stopping, waiting
 from search.trials.failures import Failure, after
 
 Place = tuple[int, int, int]
@@ -71,11 +73,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a report: `accepted` or not (`reason` says why not), and whether the trial is to stop."""
+    """The answer to a report: `accepted` or not (`reason` says why not), and whether the trial is to stop.
+
+    With `waits` it may go on later: it is to be given back with a checkpoint.
+    """
 
     accepted: bool
     stop: bool
     reason: str | None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,9 @@ def _row(report: Report) -> dict[str, Any]:
 
 def _verdict(report: Report, decided: Mapping[Place, str]) -> Verdict:
     why = decided.get((report.claim.study_id, report.claim.number, report.step)) if decided else None
-    return _GO_ON if why is None else Verdict(accepted=True, stop=True, reason=why)
+    if why is None:
+        return _GO_ON
+    return Verdict(accepted=True, stop=True, reason=why, waits=promotes(report.claim.definition.pruning))
 
 
 def finish(connection: Connection, results: Sequence[Result], *, now: datetime) -> Verdicts:
@@ -144,14 +152,20 @@ def finish(connection: Connection, results: Sequence[Result], *, now: datetime) 
     study_id, definition = results[0].claim.study_id, results[0].claim.definition
     failed = [result.claim.number for result in results if result.failure is not None]
     strikes = trials.count_strikes(connection, study_id, failed)
-    return endings.end(
+    ended = waiting.settle(connection, study_id, definition, [_ending(result, strikes, now) for result in results])
+    verdicts = endings.end(
         connection,
         study_id,
-        [_ending(result, strikes, now) for result in results],
+        ended,
         now=now,
-        prunes=definition.pruning is not None,
+        # Who was to wait has been dealt with.
+        prunes=definition.pruning is not None and not promotes(definition.pruning),
         max_failed=definition.max_failed,
     )
+    if promotes(definition.pruning):
+        conclude(connection, study_id, now)
+    stopping.after(connection, verdicts, definition, now)
+    return verdicts
 
 
 def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:

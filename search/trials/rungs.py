@@ -1,13 +1,17 @@
-"""Pruning decisions: written once for each (trial, rung), in the transaction of the report that caused them."""
+"""Pruning decisions: written once for each (trial, rung), in the transaction of the report that caused them.
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+`search.pruners.simulate` decides the same without a database.
+"""
 
-from models import leases
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from models import rungs
 from models.session import Connection
 from search.definition.parse import StudyDefinition
-from search.pruners.table import keep, reason, rung
-from search.scoring import score
+from search.definition.prunings import Pruning, comparing, promotes
+from search.pruners.table import SOLITARY, alone, bracket, compares_at, keep, reason, rung, watched
 
 Place = tuple[int, int, int]
 
@@ -30,59 +34,116 @@ class _Report(Protocol):
     def values(self) -> Mapping[str, float]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """What a trial has at a rung, and what its own rule says of that; `said` of one that needs the whole curve is open."""
+
+    value: float
+    bracket: int
+    said: str | None
+
+
 def decide(connection: Connection, reports: Sequence[_Report]) -> dict[Place, str]:
     """Return the reason for each (study, number, step) whose trial is to stop; repeated reports get the same answer.
 
     Every score of the call counts at its rung before anyone is judged. Who is to stop is told so with each of its
     reports at a rung, be the decision from this call or an earlier one.
     """
-    scores, definitions = _scores(reports)
+    scores, prunings = _scores(reports)
     if not scores:
         return {}
-    rows = [
-        {"study_id": study_id, "number": number, "step": step, "score": value}
-        for (study_id, number, step), value in scores.items()
-    ]
-    fresh = leases.add_rungs(connection, rows)
+    fresh = rungs.add_rungs(connection, [_row(place, score) for place, score in scores.items()])
     decided: dict[Place, str] = {}
-    for study_id in sorted(definitions):
-        here = [place for place in scores if place[0] == study_id]
-        standing = _judge(connection, definitions[study_id], study_id, here, fresh)
+    for study_id in sorted(prunings):
+        here = {place: score for place, score in scores.items() if place[0] == study_id}
+        standing = _judge(connection, prunings[study_id], study_id, here, fresh)
         decided |= {place: standing[place[1]] for place in here if place[1] in standing}
     return decided
 
 
-def _scores(reports: Sequence[_Report]) -> tuple[dict[Place, float], dict[int, StudyDefinition]]:
-    """Return the scores at which a decision is due, and the definitions of their studies."""
-    scores: dict[Place, float] = {}
-    definitions: dict[int, StudyDefinition] = {}
-    due: dict[tuple[int, int], bool] = {}
+def _scores(reports: Sequence[_Report]) -> tuple[dict[Place, _Score], dict[int, Pruning]]:
+    """Return the scores at which pruning looks, and how their studies prune."""
+    scores: dict[Place, _Score] = {}
+    prunings: dict[int, Pruning] = {}
     for report in reports:
-        study_id, step, definition = report.claim.study_id, report.step, report.claim.definition
-        if definition.pruning is None:
+        definition, number = report.claim.definition, report.claim.number
+        pruning = definition.pruning
+        if pruning is None:
             continue
-        if (study_id, step) not in due:
-            due[study_id, step] = rung(definition.pruning, step, last=definition.objective.last_step)
-        value = score(definition, report.values) if due[study_id, step] else None
+        place = bracket(pruning, number, seed=definition.search.seed or 0)
+        if not rung(pruning, report.step, last=definition.objective.last_step, bracket=place):
+            continue
+        value = watched(definition, report.values)
         if value is not None:
-            scores[study_id, report.claim.number, step] = value
-            definitions[study_id] = definition
-    return scores, definitions
+            said = alone(pruning, [value]) if _by_latest(pruning) else None
+            scores[report.claim.study_id, number, report.step] = _Score(value, place, said)
+            prunings[report.claim.study_id] = pruning
+    return scores, prunings
+
+
+def _by_latest(pruning: Pruning) -> bool:
+    return pruning.kind in SOLITARY and SOLITARY[pruning.kind].latest
+
+
+def _row(place: Place, score: _Score) -> dict[str, Any]:
+    study_id, number, step = place
+    row = {"study_id": study_id, "number": number, "step": step, "bracket": score.bracket, "score": score.value}
+    return row | {"stop": score.said is not None, "reason": score.said}
 
 
 def _judge(
-    connection: Connection, definition: StudyDefinition, study_id: int, here: Sequence[Place], fresh: set[Place]
+    connection: Connection, pruning: Pruning, study_id: int, here: Mapping[Place, _Score], fresh: set[Place]
 ) -> dict[int, str]:
-    """Stop those of the fresh scores of one study that rank behind the ones each rung keeps; say who is to stop, and why."""
-    new: dict[int, list[int]] = {step: [] for step in sorted({step for _, _, step in here})}
-    for place in here:
-        if place in fresh:
-            new[place[2]].append(place[1])
-    sizes, standing = leases.at_rungs(connection, study_id, list(new), list({number for _, number, _ in here}))
-    for step, numbers in new.items():
-        kept = keep(definition.pruning, sizes[step]) if definition.pruning is not None else sizes[step]
-        if numbers and kept < sizes[step] and definition.pruning is not None:
-            why = reason(definition.pruning, step=step, kept=kept, size=sizes[step])
-            stopped = leases.stop_behind(connection, study_id, step, numbers, rank=kept, reason=why)
+    """Stop those of the fresh scores of one study that its rule is against; say who is to stop, and why."""
+    new = [place for place in here if place in fresh]
+    if pruning.kind not in SOLITARY:
+        return _compare(connection, pruning, study_id, here, dict.fromkeys(new))
+    said = _by_themselves(connection, pruning, study_id, new)
+    if comparing(pruning) is not None:
+        return _compare(connection, pruning, study_id, here, said)
+    rungs.stop_these(connection, study_id, [_stop(place, why) for place, why in said.items()])
+    return rungs.stops(connection, study_id, _numbers(here))
+
+
+def _stop(place: Place, why: str) -> dict[str, Any]:
+    return {"number": place[1], "step": place[2], "reason": why}
+
+
+def _by_themselves(connection: Connection, pruning: Pruning, study_id: int, new: Sequence[Place]) -> dict[Place, str]:
+    """Ask the rule that looks at a trial's whole curve, where there is one, about each new measurement."""
+    if not new or _by_latest(pruning):
+        return {}
+    curves = rungs.curves(connection, study_id, sorted({number for _, number, _ in new}))
+    said = {place: alone(pruning, [score for step, score in curves[place[1]] if step <= place[2]]) for place in new}
+    return {place: why for place, why in said.items() if why is not None}
+
+
+def _compare(
+    connection: Connection,
+    pruning: Pruning,
+    study_id: int,
+    here: Mapping[Place, _Score],
+    new: Mapping[Place, str | None],
+) -> dict[int, str]:
+    """Rank new scores, place by place, among all that are there; say who is to stop, by these or earlier decisions."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place in sorted(new, key=lambda place: place[2]):
+        if compares_at(pruning, place[2], bracket=here[place].bracket):
+            groups.setdefault((place[2], here[place].bracket), []).append(place[1])
+    sizes, standing = rungs.at_rungs(connection, study_id, list(groups), _numbers(here))
+    # Whatever a trial's own rule says, it says it in the same words of every trial.
+    said = next((f"{why}; " for why in new.values() if why is not None), "")
+    for (step, lane), numbers in groups.items():
+        size = sizes[step, lane]
+        kept = keep(pruning, size)
+        if kept < size:
+            why = said + reason(pruning, step=step, kept=kept, size=size, bracket=lane)
+            stopped = rungs.stop_behind(connection, study_id, (step, lane), numbers, rank=kept, reason=why)
             standing |= dict.fromkeys(stopped, why)
+        if promotes(pruning):
+            rungs.promote(connection, study_id, step, rank=kept)
     return standing
+
+
+def _numbers(places: Iterable[Place]) -> list[int]:
+    return list({number for _, number, _ in places})

@@ -13,11 +13,11 @@ from tests.api.stage import Stage, problem, study, without
 
 STUDY = {
     "id", "name", "state", "reason", "labels", "queue", "definition", "seed", "progress", "counts", "parallelism",
-    "seconds", "seq", "best", "created_at", "started_at", "finished_at",
+    "seconds", "gpu_seconds", "gpu_spent", "seq", "best", "created_at", "started_at", "finished_at",
 }  # fmt: skip
 TRIAL = {
     "id", "study_id", "number", "state", "params", "values", "attempt", "origin", "why", "reason", "seq",
-    "created_at", "started_at", "finished_at", "execution",
+    "created_at", "started_at", "finished_at", "execution", "waiting_step",
 }  # fmt: skip
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -25,7 +25,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 @pytest.mark.parametrize("example", EXAMPLE_STUDIES)
 def test_a_post_answers_with_the_study(stage: Stage, example: str) -> None:
     made = stage.create(dict(EXAMPLE_STUDIES[example]))
-    budget = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30, "digits-preset": 60, "digits-scaled": 40}[example]
+    budgets = {"digits-mlp": 100, "iris-grid": 24, "wine-random": 30, "digits-preset": 60}
+    budget = (budgets | {"digits-scaled": 40, "wine-promotion": 200})[example]
     assert made.keys() == STUDY
     assert re.fullmatch(r"[0-9a-z]{13}", made["id"])
     assert made["state"] == "running"

@@ -83,6 +83,20 @@ def test_pruning_and_cancelling_say_why(client: Client) -> None:
     assert other.release().state == "cancelled"
 
 
+def test_a_trial_that_waits_is_given_out_again(client: Client) -> None:
+    pruning = {"kind": "asha", "reduction": 2, "mode": "promote"}
+    made = client.create_study({**RANDOM, "objective": {"external": True, "steps": 4}, "pruning": pruning})
+    good, bad = made.ask(count=2)
+    assert good.waiting_step is None
+    assert (good.report(1, {"val_loss": 0.1}) or "").startswith("asha: waits at step 1")
+    assert good.tell().state == "queued"
+    bad.report(1, {"val_loss": 0.9})
+    (again, *_) = made.ask(count=1, client_id="other")
+    assert (again.id, again.waiting_step, again.data["attempt"]) == (good.id, 1, 2)
+    assert again.report(4, {"val_loss": 0.05}) is None
+    assert again.tell().state == "completed"
+
+
 def test_failures_are_told_and_retried(client: Client, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
     made = client.create_study({**RANDOM, "budget": {"trials": 2}})
     broken, unstable = made.ask(count=2)

@@ -137,8 +137,9 @@ def _pruning(study: Any, tables: Tables) -> Iterator[str]:
         if count > 1:
             yield f"{count} decisions on trial {key[0]} at step {key[1]}"
     stopped = {row.number for row in rows if row.stop}
+    standing = {row.number for row in rows if row.stop and not row.promoted}
     for trial in tables["trial"]:
-        if trial.state == TrialState.COMPLETED and trial.number in stopped:
+        if trial.state == TrialState.COMPLETED and trial.number in standing:
             yield f"trial {trial.number} completed, and was to stop"
         if trial.state == TrialState.PRUNED and trial.number not in stopped and study.definition.get("pruning"):
             yield f"trial {trial.number} was pruned, and nothing decided so"

@@ -211,7 +211,12 @@ CASES: Sequence[tuple[str, Callable[[Evidence], None]]] = [
     ("each grid point once", _rows("UPDATE trial SET grid_index = NULL WHERE grid_index = 3")),
     ("each grid point once", _rows("UPDATE trial SET grid_index = 6 WHERE grid_index = 3")),
     ("the budget exactly", _rows("UPDATE study SET budget = 4 WHERE name = 'random'")),
-    ("one pruning decision", _rows("INSERT INTO rung VALUES (@random, 0, 1, 0.5, 1, 'behind')")),
+    (
+        "one pruning decision",
+        _rows(
+            "INSERT INTO rung (study_id, number, step, score, stop, reason) VALUES (@random, 0, 1, 0.5, 1, 'behind')"
+        ),
+    ),
     ("ranked by its own values", _rows("UPDATE trial SET score = 0.25 WHERE @first")),
     ("no torn checkpoint", _torn_row),
     ("no torn checkpoint", _torn_file),

@@ -50,9 +50,9 @@ def _no_fence(patch: pytest.MonkeyPatch) -> None:
         late = [replace(ending, **now.get(ending.number, {})) for ending in said]
         verdicts = end(connection, study_id, late, **more)
         own = {taken.token: given.token for taken, given in zip(late, said, strict=True)}
-        return Verdicts(
-            *(tuple(own[token] for token in each) for each in (verdicts.accepted, verdicts.repeated, verdicts.stale))
-        )
+        words = (verdicts.accepted, verdicts.repeated, verdicts.stale)
+        accepted, repeated, stale = (tuple(own[token] for token in each) for each in words)
+        return Verdicts(accepted, repeated, stale, verdicts.study)
 
     patch.setattr(endings, "end", believing)
 

@@ -260,6 +260,7 @@ def events_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
 def values_agree(study: Any, tables: Mapping[str, list[Any]]) -> Iterator[str]:
     del study
     for trial in tables["trial"]:
-        with_values = trial.state in {TrialState.COMPLETED, TrialState.PRUNED}
+        waits = trial.state == TrialState.QUEUED and trial.waiting_step is not None
+        with_values = waits or trial.state in {TrialState.COMPLETED, TrialState.PRUNED}
         if trial.values is not None and not (with_values and all(isfinite(value) for value in trial.values.values())):
             yield f"trial {trial.number} is {trial.state} with values {trial.values}"

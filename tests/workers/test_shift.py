@@ -284,6 +284,25 @@ def test_those_of_many_that_are_behind_are_pruned_and_told_in_one_message(stage:
     assert stage.states() == ["completed", "completed", "pruned", "pruned", "pruned", "pruned"]
 
 
+def test_who_waits_for_promotion_leaves_a_checkpoint_and_makes_room_for_others(stage: Stage) -> None:
+    def act(start: Message) -> list[Message]:
+        trial = start["trial"]
+        if start["attempt"] == 1:
+            return [measured(trial, 1, 1.0 + number_of(start))]
+        return [measured(trial, 20, 0.5), over(trial)]
+
+    player = stage.plays(act, room=1)
+    stage.ledger.create(definition(trials=3, pruning={"kind": "asha", "reduction": 3, "mode": "promote"}))
+    assert stage.supervisor.turn() == 4
+    assert stage.states() == ["completed", "pruned", "pruned"]
+    assert [(stop["checkpoint"], stop["reason"]) for stop in player.of("stop")] == [
+        (True, f"asha: waits at step 1; of {size} there the best {kept} go on")
+        for size, kept in ((1, 0), (2, 0), (3, 1))
+    ]
+    assert not player.of("verdict")
+    assert [state for state, _ in stage.attempts()] == ["released", "ended", "released", "released"]
+
+
 def test_while_the_database_is_away_all_go_on_and_what_they_said_is_written_later(stage: Stage) -> None:
     player = stage.plays(trains_on, room=3)
     stage.ledger.create(definition(trials=3, pruning={"kind": "asha", "reduction": 3}))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from search.pruners.table import bracket
 from search.studies import views
 from search.trials.dispatch import Claim, Dispatcher, Report
 from tests.support.ledger import Ledger, definition, done, report
@@ -143,3 +144,77 @@ def test_one_contradiction_refuses_no_other_report_of_the_call(ledger: Ledger) -
     verdicts = worker.report([report(claims[0], 1, 0.1), report(claims[1], 1, 0.2), report(claims[1], 1, 0.05)])
     assert [(verdict.accepted, verdict.stop) for verdict in verdicts] == [(True, False), (True, True), (False, False)]
     assert [(row.score, row.stop) for row in ledger.rows("rung")] == [(0.1, False), (0.2, True)]
+
+
+def test_percentile_by_hand(ledger: Ledger) -> None:
+    """The best quarter, rounded up, from the third value on."""
+    pruning = {"kind": "percentile", "percentile": 25.0, "startup": 2}
+    _, worker, claims = _claim(ledger, 6, pruning=pruning)
+    #  size      1    2    3    4    5    6
+    #  kept      1    2    1    1    2    2
+    assert _stops(worker, claims, 4, [0.5, 0.9, 0.6, 0.4, 0.5, 0.45]) == [False, False, True, False, False, False]
+
+
+def test_hyperband_compares_within_a_bracket(ledger: Ledger) -> None:
+    """At step 4, a rung of all three brackets, those of the third are judged among themselves."""
+    _, worker, claims = _claim(ledger, 16, pruning={"kind": "hyperband", "reduction": 2, "max_steps": 4})
+    pruning = claims[0].definition.pruning
+    assert pruning is not None
+    places = [bracket(pruning, claim.number, seed=7) for claim in claims]
+    assert set(places) == {0, 1, 2}
+    first, third = places.index(0), places.index(2)
+    later = places.index(2, third + 1)
+    assert _stops(worker, [claims[third]], 1, [9.0]) == [False]  # no rung of its own
+    assert _stops(worker, [claims[first], claims[third], claims[later]], 4, [0.1, 0.8, 0.9]) == [False, False, True]
+    assert {(row.number, row.step, row.bracket) for row in ledger.rows("rung")} == {
+        (first, 4, 0),
+        (third, 4, 2),
+        (later, 4, 2),
+    }
+
+
+def test_patience_looks_at_the_trial_alone(ledger: Ledger) -> None:
+    _, worker, claims = _claim(ledger, 2, pruning={"kind": "patience", "patience": 2})
+    assert _stops(worker, [claims[0]] * 2, 1, [0.5, 0.5]) == [False, False]
+    worker.report([report(claims[1], 1, 0.1)])
+    (second,) = worker.report([report(claims[0], 2, 0.6)])
+    (third,) = worker.report([report(claims[0], 3, 0.5)])
+    assert (second.stop, third.stop, third.reason) == (False, True, "patience: no improvement in 2 measurements")
+    assert worker.report([report(claims[0], 3, 0.5)]) == [third]
+
+
+def test_patience_judges_a_batch_step_by_step(ledger: Ledger) -> None:
+    _, worker, claims = _claim(ledger, 2, pruning={"kind": "patience", "patience": 2})
+    curves = [[0.5, 0.4, 0.45, 0.4, 0.3], [0.5, 0.4, 0.3, 0.2, 0.1]]
+    worker.report([report(claims[n], step, curves[n][step - 1]) for step in (1, 2, 3, 4, 5) for n in (0, 1)])
+    assert [(row.number, row.step) for row in ledger.rows("rung") if row.stop] == [(0, 4)]
+
+
+def test_patience_around_a_rule_stops_nothing_that_improves(ledger: Ledger) -> None:
+    """At step 3 both are behind the best third; one of them still improves."""
+    _, worker, claims = _claim(ledger, 3, pruning={"kind": "patience", "patience": 2, "rule": ASHA})
+    curves = [[0.3, 0.2, 0.1], [0.9, 0.8, 0.7], [0.5, 0.6, 0.6]]
+    for step in (1, 2):
+        assert not any(_stops(worker, claims, step, [curve[step - 1] for curve in curves]))
+    assert _stops(worker, claims, 3, [0.1, 0.7, 0.6]) == [False, False, True]
+    (reason,) = [row.reason for row in ledger.rows("rung") if row.stop]
+    assert reason == (
+        "patience: no improvement in 2 measurements; asha: behind the best 1 of 3 at step 3; the best 1 go on"
+    )
+
+
+def test_threshold_on_a_named_metric(ledger: Ledger) -> None:
+    pruning = {"kind": "threshold", "metric": "train_loss", "upper": 2.0, "warmup": 1}
+    _, worker, claims = _claim(ledger, 1, pruning=pruning)
+    values = [{"val_loss": 0.1, "train_loss": 5.0}, {"val_loss": 9.0}, {"val_loss": 0.1, "train_loss": 2.5}]
+    verdicts = worker.report([Report(claims[0], step, said) for step, said in enumerate(values, start=1)])
+    assert [verdict.stop for verdict in verdicts] == [False, False, True]
+    assert verdicts[2].reason == "threshold: train_loss 2.5 is above 2"
+    assert [(row.step, row.score, row.stop) for row in ledger.rows("rung")] == [(3, 2.5, True)]
+
+
+def test_a_threshold_bounds_the_value_not_the_score(ledger: Ledger) -> None:
+    more = {"metrics": [{"name": "val_accuracy", "goal": "maximize"}], "pruning": {"kind": "threshold", "lower": 0.5}}
+    _, worker, claims = _claim(ledger, 1, **more)
+    verdicts = [worker.report([Report(claims[0], step, {"val_accuracy": 1 - step / 4})])[0] for step in (1, 2, 3)]
+    assert [verdict.stop for verdict in verdicts] == [False, False, True]

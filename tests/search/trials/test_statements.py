@@ -19,7 +19,7 @@ RAN = Ran("lane", 64, 1.0, None)
 
 
 @contextmanager
-def _counting(database: Database) -> Iterator[list[str]]:
+def counting(database: Database) -> Iterator[list[str]]:
     """Collect the statements that are sent meanwhile, once for each set of parameters."""
     sent: list[str] = []
 
@@ -36,7 +36,7 @@ def _counting(database: Database) -> Iterator[list[str]]:
 
 
 def _cost(ledger: Ledger, work: Callable[[], object]) -> int:
-    with _counting(ledger.database) as sent:
+    with counting(ledger.database) as sent:
         work()
     return len(sent)
 
@@ -84,6 +84,12 @@ def test_a_release(ledger: Ledger, size: int) -> None:
         # Two of the five steps are rungs of asha, all five are of the median: scores, what stands, and who stops at each.
         ({"kind": "asha", "min_steps": 1}, 2 + 2 + 2),
         ({"kind": "median", "startup": 1}, 2 + 2 + 5),
+        # Scores with what was decided at once, and what stands.
+        ({"kind": "threshold", "upper": 0.5}, 2 + 2),
+        # Scores, all of each trial, who stops, and what stands.
+        ({"kind": "patience", "patience": 1}, 2 + 4),
+        # As asha, and who is promoted at each rung.
+        ({"kind": "asha", "mode": "promote"}, 2 + 2 + 2 * 2),
     ],
 )
 def test_five_steps_of_every_trial(ledger: Ledger, size: int, pruning: Any, most: int) -> None:

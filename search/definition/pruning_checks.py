@@ -1,0 +1,71 @@
+"""What pruning and stopping ask of the rest of a definition."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from search.definition.kinds import Objective
+from search.definition.limits import Stopping
+from search.definition.prunings import HyperbandPruning, Pruning, ThresholdPruning, comparing, promotes
+from search.errors import Fault
+
+# Strategies that expect nothing of what they suggest.
+_WITHOUT_MODEL = frozenset({"grid", "random", "sobol", "halton", "cmaes"})
+_SAY_LAST = "say with objective.steps which step is a trial's last"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What could be read of the rest: None is what could not. `metrics` are the names that trials may report."""
+
+    objective: Objective | None
+    metrics: Collection[str] | None
+    strategy: str | None
+
+
+def pruning_faults(pruning: Pruning, context: Context) -> list[Fault]:
+    """Return what contradicts the objective and the metrics."""
+    if isinstance(pruning, ThresholdPruning):
+        return _metric_faults(pruning, context)
+    if context.objective is None:
+        return []
+    last = context.objective.last_step
+    if promotes(pruning) and last is None:
+        message = f"promote needs to know when a trial is done, lest it waits for ever: {_SAY_LAST}, or use stop"
+        return [Fault("pruning.mode", message)]
+    rule, path = comparing(pruning), "pruning" if comparing(pruning) is pruning else "pruning.rule"
+    return _hyperband_faults(rule, path, last) if isinstance(rule, HyperbandPruning) else []
+
+
+def _metric_faults(pruning: ThresholdPruning, context: Context) -> list[Fault]:
+    if pruning.metric is None or context.metrics is None or pruning.metric in context.metrics:
+        return []
+    valid = ", ".join(sorted(context.metrics))
+    return [Fault("pruning.metric", f"no trial reports {pruning.metric!r}; valid are {valid}")]
+
+
+def _hyperband_faults(rule: HyperbandPruning, path: str, last: int | None) -> list[Fault]:
+    if last is None:
+        message = f"is required where the objective does not say its last step; or {_SAY_LAST}"
+        return [Fault(f"{path}.max_steps", message)] if rule.max_steps is None else []
+    if rule.max_steps is not None and rule.max_steps > last:
+        return [Fault(f"{path}.max_steps", f"must be at most {last}, a trial's last step, got {rule.max_steps}")]
+    if rule.max_steps is None and rule.min_steps > last:
+        return [Fault(f"{path}.min_steps", f"must be at most {last}, a trial's last step, got {rule.min_steps}")]
+    return []
+
+
+def stopping_faults(stopping: Stopping, context: Context) -> list[Fault]:
+    """Return what contradicts the strategy."""
+    if stopping.expected_improvement_below is None or context.strategy not in _WITHOUT_MODEL:
+        return []
+    message = f"the strategy {context.strategy} says of no suggestion what it is expected to gain; use no_improvement, or another strategy"
+    return [Fault("stopping.expected_improvement_below", message)]
+
+
+def resolved(pruning: Pruning | None, last: int | None) -> Pruning | None:
+    """Fill in what was left to the objective, whose trials end with step `last`."""
+    rule = comparing(pruning) if pruning is not None else None
+    if pruning is None or not isinstance(rule, HyperbandPruning) or rule.max_steps is not None:
+        return pruning
+    filled = rule.model_copy(update={"max_steps": last})
+    return filled if rule is pruning else pruning.model_copy(update={"rule": filled})
