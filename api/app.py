@@ -22,6 +22,7 @@ from api.queries import refuse_unknown
 from api.routes import (
     analysis,
     catalogs,
+    fronts,
     health,
     importing,
     interventions,
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (
         studies.router,
         importing.router,
+        fronts.router,
         trials.router,
         analysis.router,
         remote.router,

@@ -2,11 +2,12 @@
 
 from fastapi.openapi.models import Example
 
-from search.definition.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES, TRADEOFFS_EXTERNAL
 
 _TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  shown, and good for nothing
 
 STUDIES = {name: Example(summary=name, value=study) for name, study in EXAMPLE_STUDIES.items()}
+STUDIES["small-and-accurate"] = Example(summary="Several metrics and a constraint", value=TRADEOFFS_EXTERNAL)
 EDITS = {
     "more trials": Example(summary="Raise the budget", value={"budget": {"trials": 200}}),
     "another name": Example(summary="Rename and label", value={"name": "digits-mlp-2", "labels": {"team": "vision"}}),

@@ -31,6 +31,7 @@ class Ending:
     target: TrialState
     values: Mapping[str, float] | None = None
     score: float | None = None
+    violation: float | None = None
     reason: str | None = None
     error: str | None = None
     attempt_state: AttemptState = AttemptState.ENDED
@@ -100,7 +101,15 @@ def _withdrawn(ending: Ending, stop: str | None) -> Ending:
     """A trial that a person took out has no result, whatever its holder made of it meanwhile."""
     if stop is None:
         return ending
-    return replace(ending, target=TrialState.CANCELLED, values=None, score=None, reason=stop, next_run_at=None)
+    return replace(
+        ending,
+        target=TrialState.CANCELLED,
+        values=None,
+        score=None,
+        violation=None,
+        reason=stop,
+        next_run_at=None,
+    )
 
 
 def _not_again(ending: Ending, why: str | None) -> Ending:
@@ -150,6 +159,7 @@ _TRIAL_COLUMNS: Columns = {
     "target": Text(),
     "values": JSON(),
     "score": Double(),
+    "violation": Double(),
     "reason": Text(),
     "seq": BigInteger(),
     "execution": JSON(),
@@ -228,6 +238,7 @@ def _ended_row(ending: Ending, seqs: Mapping[int, int]) -> dict[str, Any]:
         "target": ending.target,
         "values": dict(ending.values) if ending.values is not None else None,
         "score": ending.score,
+        "violation": ending.violation,
         "reason": ending.reason,
         "seq": seqs[ending.number],
         "execution": ending.execution,
@@ -271,6 +282,7 @@ def _ended_trials(dialect: str) -> Update:
             state=given.c.target,
             values=given.c["values"],
             score=given.c.score,
+            violation=given.c.violation,
             reason=given.c.reason,
             seq=given.c.seq,
             finished_at=bindparam("now"),

@@ -16,7 +16,12 @@ def best_completed(connection: Connection, study_id: int) -> Row[int, float | No
     """Return (number, score) of the best completed trial; None while there is none."""
     query = (
         select(Trial.number, Trial.score)
-        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.score.is_not(None))
+        .where(
+            Trial.study_id == study_id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.violation == 0,
+            Trial.score.is_not(None),
+        )
         .order_by(Trial.score, Trial.number)
         .limit(1)
     )
@@ -24,22 +29,26 @@ def best_completed(connection: Connection, study_id: int) -> Row[int, float | No
 
 
 def last_ended(connection: Connection, study_id: int, count: int) -> list[float | None]:
-    """Return the scores of the last `count` trials that ended, None where one did not complete, the last one first."""
-    return [row.score if row.state == TrialState.COMPLETED else None for row in _last(connection, study_id, count)]
+    """Return the scores of the last `count` trials that ended, the last one first; None where one cannot be the best."""
+    last = _last(connection, study_id, count)
+    return [row.score if row.state == TrialState.COMPLETED and row.violation == 0 else None for row in last]
 
 
 def best_before(connection: Connection, study_id: int, count: int) -> float | None:
     """Return the best score of those that completed before the last `count` that ended."""
     last = _last(connection, study_id, count)
     query = select(func.min(Trial.score)).where(
-        Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.seq < last[-1].seq
+        Trial.study_id == study_id,
+        Trial.state == TrialState.COMPLETED,
+        Trial.violation == 0,
+        Trial.seq < last[-1].seq,
     )
     return connection.execute(query).scalar_one() if last else None
 
 
-def _last(connection: Connection, study_id: int, count: int) -> Sequence[Row[int, str, float | None]]:
+def _last(connection: Connection, study_id: int, count: int) -> Sequence[Row[int, str, float | None, float | None]]:
     query = (
-        select(Trial.seq, Trial.state, Trial.score)
+        select(Trial.seq, Trial.state, Trial.score, Trial.violation)
         .where(Trial.study_id == study_id, Trial.state.in_(_ENDED))
         .order_by(Trial.seq.desc())
         .limit(count)

@@ -98,12 +98,17 @@ def count_states(connection: Connection, study_ids: Sequence[int]) -> dict[int, 
 
 
 def best_trials(connection: Connection, study_ids: Sequence[int]) -> dict[int, Row[Any]]:
-    """Return each study's best completed trial (lowest score, then lowest number); none for those without."""
+    """Return each study's best completed and feasible trial (lowest score, then lowest number); none for those without."""
     rival = aliased(Trial)
-    # One look into the index on (study, state, score, number) for each study, however many trials it has.
+    # One look into the index on (study, state, violation, score, number) for each study, however many trials it has.
     best = (
         select(rival.number)
-        .where(rival.study_id == Study.id, rival.state == TrialState.COMPLETED, rival.score.is_not(None))
+        .where(
+            rival.study_id == Study.id,
+            rival.state == TrialState.COMPLETED,
+            rival.violation == 0,
+            rival.score.is_not(None),
+        )
         .order_by(rival.score, rival.number)
         .limit(1)
         .correlate(Study)

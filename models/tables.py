@@ -136,8 +136,11 @@ class Trial(Table):
         CheckConstraint(
             "score IS NULL OR (score >= -1.7976931348623157e308 AND score <= 1.7976931348623157e308)", name="finite"
         ),
+        CheckConstraint(
+            "violation IS NULL OR (violation >= 0 AND violation <= 1.7976931348623157e308)", name="measured"
+        ),
         Index(None, "study_id", "seq"),
-        Index(None, "study_id", "state", "score", "number"),
+        Index(None, "study_id", "state", "violation", "score", "number"),
     )
 
     study_id: Mapped[int] = mapped_column(ForeignKey(Study.id, ondelete="CASCADE"), primary_key=True)
@@ -151,6 +154,8 @@ class Trial(Table):
     params: Mapped[dict[str, Any] | None] = mapped_column(Json)
     values: Mapped[dict[str, Any] | None] = mapped_column(Json)
     score: Mapped[float | None]
+    # By how much the constraints are violated: 0 is feasible, null no result or not known.
+    violation: Mapped[float | None]
     reason: Mapped[str | None] = mapped_column(Text)
     why: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(default=0)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, desc, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, desc, func, or_, select
 
 from models.rowsets import among, pack
 from models.states import AttemptState, TrialState
 from models.tables import Attempt, Event, Lease, Measurement, Study, Trial
 
-# Past every finite score, so that trials without one sort behind those that have one.
+# Past every finite score, so that trials without one, and those that are not feasible, sort behind those that have one.
 _NO_SCORE = 1.7976931348623157e308
-_SCORE: ColumnElement[float] = func.coalesce(Trial.score, _NO_SCORE)
+_SCORE: ColumnElement[float] = case((Trial.violation == 0, func.coalesce(Trial.score, _NO_SCORE)), else_=_NO_SCORE)
 
 # Of an attempt: number, attempt, state, reason, population.
 Past = Row[int, int, str, str | None, int | None]
@@ -94,13 +94,31 @@ def failed_by(connection: Connection, study_id: int, seq: int) -> dict[int, int]
 
 
 def scores(connection: Connection, study_id: int) -> list[Row[int, str, float | None]]:
-    """Return (number, state, score) of every finished trial with a score, by number."""
+    """Return (number, state, score) of every finished and feasible trial with a score, by number."""
     query = (
         select(Trial.number, Trial.state, Trial.score)
-        .where(Trial.study_id == study_id, Trial.score.is_not(None))
+        .where(Trial.study_id == study_id, Trial.score.is_not(None), Trial.violation == 0)
         .order_by(Trial.number)
     )
     return list(connection.execute(query))
+
+
+def feasible(connection: Connection, study_id: int) -> list[Row[int, dict[str, float]]]:
+    """Return (number, values) of every completed and feasible trial, by number."""
+    query = (
+        select(Trial.number, Trial.values)
+        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.violation == 0)
+        .order_by(Trial.number)
+    )
+    return list(connection.execute(query))
+
+
+def numbered(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, Row[Any]]:
+    """Return these trials of a study by number."""
+    query = select(Trial.__table__).where(
+        Trial.study_id == study_id, among(connection.dialect.name, Trial.number.expression, "numbers")
+    )
+    return {row.number: row for row in connection.execute(query, {"numbers": pack(list(numbers))})}
 
 
 def list_measurements(connection: Connection, study_id: int, number: int) -> list[Row[Any, Any]]:

@@ -28,9 +28,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better.
+    """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better; of several, None.
 
     `waiting_step` is the last rung at which it was to wait for promotion; queued there, it has the values of that step.
+    `violation` is by how much its values violate the constraints: 0 is feasible, None is no result or not known.
     `execution` says how the attempt was run that ended it (lane, population, seconds, alone); None where nobody did.
     """
 
@@ -52,6 +53,7 @@ class TrialRecord:
     finished_at: datetime | None
     execution: Mapping[str, Any] | None = None
     waiting_step: int | None = None
+    violation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from models.states import TrialState
 from search.definition.kinds import RecipeObjective
 from search.definition.parse import StudyDefinition
 from search.pruners.table import rungs
-from search.scoring import chosen, score
+from search.scoring import chosen, missing
 from search.trials.dispatch import Claim, Kept, Ran, Report, Result, Verdict
 from search.trials.failures import Failure
 from training.protocol import RELEASED, Message
@@ -186,9 +186,9 @@ class Run:
 
     def _completed(self, ended: Outcome) -> Result:
         """A trial without a value of what is optimized is no result: its code reports something else."""
-        definition = self.claim.definition
-        if score(definition, self.values) is None:
-            said = f"it completed without a value of {definition.objective_metric.name!r}, which is to be optimized"
+        lacking = missing(self.claim.definition, self.values)
+        if lacking:
+            said = f"it completed without a value of {', '.join(map(repr, lacking))}, which is to be optimized"
             return self._failed(Failure.USER_ERROR, said, None, ended.ran)
         return Result(self.claim, TrialState.COMPLETED, values=self.values, reason=ended.reason, ran=ended.ran)
 

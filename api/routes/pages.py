@@ -16,16 +16,16 @@ from models.ids import show_study
 from models.session import Connection
 from models.states import StudyState, TrialState
 from models.trials import list_trials, scores
-from search.definition.parse import StudyDefinition
 from search.records import StudyView, TrialRecord
 from search.space.constraints import Constraint
-from search.studies import views
+from search.studies import fronts, views
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
 api_router = APIRouter(tags=["studies"])
 
 STUDIES_ON_A_PAGE = 50
 TRIALS_ON_A_PAGE = 50
+FRONT_ON_A_PAGE = 20
 ORDER = "best"
 ENDED = frozenset({StudyState.COMPLETED, StudyState.CANCELLED, StudyState.FAILED})
 
@@ -52,16 +52,21 @@ def show_study_page(given: Given, study_id: str, cursor: Cursor = None) -> HTMLR
     """Show one study: how far it is, the best configuration, the history, and its trials, the best first."""
     after = read_place(cursor, ORDER) if cursor is not None else None
 
-    def work(connection: Connection) -> tuple[StudyView, Sequence[Any]]:
+    def work(connection: Connection) -> tuple[StudyView, Sequence[Any], Sequence[TrialRecord]]:
         view = views.view_study(connection, given.project_id, study_id)
-        return view, list_trials(connection, view.record.id, limit=TRIALS_ON_A_PAGE + 1, sort=ORDER, after=after)
+        several = view.record.definition.several_objectives
+        best = fronts.front(connection, given.project_id, study_id).trials if several else []
+        rows = list_trials(connection, view.record.id, limit=TRIALS_ON_A_PAGE + 1, sort=ORDER, after=after)
+        return view, rows, best
 
-    view, rows = given.database.read(work)
+    view, rows, best = given.database.read(work)
     last = rows[TRIALS_ON_A_PAGE - 1] if len(rows) > TRIALS_ON_A_PAGE else None
     return page(
         "study.html",
         **_study_values(view),
         **_trial_values(view, [views.trial_record(row) for row in rows[:TRIALS_ON_A_PAGE]]),
+        front=best[:FRONT_ON_A_PAGE],
+        on_front=len(best),
         cursor=cursor,
         next=write_place(ORDER, last.sort_key, last.number) if last is not None else None,
     )
@@ -74,16 +79,25 @@ def get_history_picture(
     """Draw what each finished trial reached, and the best so far, as an SVG document."""
     del seq
 
-    def work(connection: Connection) -> tuple[StudyDefinition, Sequence[Any]]:
-        row = views.get_study_row(connection, given.project_id, study_id)
-        return views.read_definition(row.definition), scores(connection, row.id)
-
-    definition, found = given.database.read(work)
-    metric = definition.objective_metric
-    sign = -1.0 if metric.goal == "maximize" else 1.0  # scores are lower for better; people read the metric
-    points = [HistoryPoint(number, sign * score + 0.0, state) for number, state, score in found if score is not None]
-    drawn = history_svg(points, goal=metric.goal, metric=metric.name, width=width, height=height)
+    metric, goal, points = given.database.read(lambda c: _history(c, given.project_id, study_id))
+    drawn = history_svg(points, goal=goal, metric=metric, width=width, height=height)
     return Picture(drawn, headers=PICTURE_HEADERS)
+
+
+def _history(connection: Connection, project_id: int, study_id: str) -> tuple[str, str, list[HistoryPoint]]:
+    """Return what is drawn, its goal and its points: the optimized metric, or of several how their hypervolume grew."""
+    row = views.get_study_row(connection, project_id, study_id)
+    definition = views.read_definition(row.definition)
+    if definition.several_objectives:
+        grown = fronts.front(connection, project_id, study_id).found.history
+        return "hypervolume", "maximize", [HistoryPoint(*step, TrialState.COMPLETED) for step in grown]
+    metric = definition.objectives[0]
+    found = scores(connection, row.id)
+    # Scores are lower for better; people read the metric.
+    points = [
+        HistoryPoint(number, metric.sign * score + 0.0, state) for number, state, score in found if score is not None
+    ]
+    return metric.name, metric.goal, points
 
 
 def _study_values(view: StudyView) -> dict[str, Any]:
@@ -92,7 +106,8 @@ def _study_values(view: StudyView) -> dict[str, Any]:
         "id": show_study(record.id),
         "study": record,
         "definition": record.definition.model_dump(mode="json"),
-        "metric": record.definition.objective_metric,
+        "objectives": record.definition.objectives,
+        "thresholds": record.definition.thresholds,
         "counts": [(state.value, view.counts[state]) for state in TrialState if view.counts.get(state)],
         "best": view.best,
         "space": [_parameter(name, p) for name, p in record.definition.model_dump(mode="json")["space"].items()],
@@ -107,7 +122,9 @@ def _trial_values(view: StudyView, trials: Sequence[TrialRecord]) -> dict[str, A
     reported = [name for trial in trials for name in sorted(trial.values or {})]
     return {
         "trials": trials,
-        "metrics": _distinct([definition.objective_metric.name, *(m.name for m in definition.metrics), *reported]),
+        "metrics": _distinct(
+            [*(m.name for m in definition.objectives), *(m.name for m in definition.metrics), *reported]
+        ),
         "parameters": list(definition.space),
         # Whether any of them was trained in company; else nothing is said of it.
         "together": any(trial.execution is not None and trial.execution["population"] > 1 for trial in trials),

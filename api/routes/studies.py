@@ -170,7 +170,10 @@ def cancel_study(request: Request, given: Given, study_id: str, key: Idempotency
     return perform(given, request, key, None, work)
 
 
-@router.get("/{study_id}/best", responses=documented(304, 404))
+@router.get("/{study_id}/best", responses=documented(304, 404, 409))
 def get_best(given: Given, study_id: str) -> BestTrialOut:
-    """Read the best completed trial; 404 until one has completed."""
+    """Read the best completed trial that keeps the constraints; 404 until there is one.
+
+    With several metrics to optimize there is no single one: 409, and `/pareto` shows the best trade-offs.
+    """
     return given.database.read(lambda c: best_out(views.best_trial(c, given.project_id, study_id)))

@@ -91,4 +91,4 @@ def _best(view: StudyView) -> BestOut | None:
     values: Mapping[str, float] | None = view.best.values if view.best is not None else None
     if view.best is None or values is None:
         return None
-    return BestOut(number=view.best.number, value=values[view.record.definition.objective_metric.name])
+    return BestOut(number=view.best.number, value=values[view.record.definition.objectives[0].name])

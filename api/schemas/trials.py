@@ -28,8 +28,9 @@ class ExecutionOut(BaseModel):
 class TrialOut(BaseModel):
     """One trial. `params` is null for the moment between its reservation and its suggestion.
 
-    `execution` is null until the trial has ended, and where whoever ran it does not say. A trial that is `queued` with a
-    `waiting_step` waits for promotion at that rung, and has its values there.
+    `violation` is by how much its values violate the study's constraints, 0 if they keep them; null without a result, and
+    where a constraint was not measured. `execution` is null until the trial has ended, and where whoever ran it does not
+    say. A trial that is `queued` with a `waiting_step` waits for promotion at that rung, and has its values there.
     """
 
     id: str
@@ -38,6 +39,7 @@ class TrialOut(BaseModel):
     state: TrialState
     params: dict[str, Any] | None
     values: dict[str, float] | None
+    violation: float | None
     attempt: int
     origin: str
     why: dict[str, Any]
@@ -131,6 +133,7 @@ def trial_out(record: TrialRecord) -> TrialRow:
         state=TrialState(record.state),
         params=dict(record.params) if record.params is not None else None,
         values=dict(record.values) if record.values is not None else None,
+        violation=record.violation,
         attempt=record.attempt,
         origin=record.origin,
         why=dict(record.why),

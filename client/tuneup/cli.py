@@ -27,6 +27,7 @@ from tuneup.output import (
     print_best,
     print_error,
     print_json,
+    print_pareto,
     print_rows,
     print_study,
     replay_row,
@@ -65,6 +66,14 @@ def _duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"must be METRIC=VALUE with a number, got {text!r}") from error
 
 
 def _show_version(wanted: bool) -> None:
@@ -159,6 +168,33 @@ def best(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_key
         print_json(found)
     else:
         print_best(found)
+
+
+@app.command()
+def pareto(
+    study_id: StudyId,
+    *,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=_assignment,
+            metavar="METRIC=VALUE",
+            help="Where the hypervolume ends; one for each.",
+            show_default="worst",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Show the best trade-offs of a study that optimizes several metrics."""
+    point = dict(cast("list[tuple[str, float]]", reference or []))
+    with Client(url, api_key=api_key) as client:
+        found = client.get_study(study_id).pareto(reference=point)
+    if as_json:
+        print_json(found)
+    else:
+        print_pareto(found)
 
 
 @app.command()

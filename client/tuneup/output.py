@@ -1,7 +1,7 @@
 """What the command line prints. Text from the service is data: it is never read as markup or terminal control."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tuneup.durations import format_duration
 from tuneup.errors import TuneupError
-from tuneup.shapes import BestData, ReplayData, StudyData, TrialData
+from tuneup.shapes import BestData, ParetoData, ReplayData, StudyData, TrialData
 
 TRIAL_COLUMNS = ("number", "state", "values", "params", "reason")
 REPLAY_COLUMNS = ("trial", "matches", "params", "derived")
@@ -78,21 +78,24 @@ def number(value: Any) -> str:  # noqa: ANN401  (a parameter or metric value)
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def assignments(values: dict[str, Any] | None) -> str:
+def assignments(values: Mapping[str, Any] | None) -> str:
     """Write `lr=0.01 momentum=0.9`."""
     return " ".join(f"{name}={number(value)}" for name, value in (values or {}).items())
 
 
-def metric_name(study: StudyData) -> str:
-    """Return the name of the metric that `best` speaks of: the first optimized one of the definition."""
-    metrics = study["definition"].get("metrics") or [{}]
-    optimized = [metric for metric in metrics if metric.get("role", "optimize") == "optimize"]
-    return str((optimized or metrics)[0].get("name", "value"))
+def objectives(study: StudyData) -> list[str]:
+    """Name the metrics that are optimized, by the study's definition."""
+    metrics = study["definition"].get("metrics") or []
+    return [str(metric.get("name", "value")) for metric in metrics if metric.get("role", "optimize") == "optimize"]
 
 
 def best_so_far(study: StudyData) -> str:
-    best = study["best"]
-    return f"best {metric_name(study)} {number(best['value'])} (trial {best['number']})" if best else "no result yet"
+    best, names = study["best"], objectives(study)
+    if len(names) > 1:
+        return f"best trade-offs of {', '.join(names)} by `tuneup pareto {study['id']}`"
+    return (
+        f"best {(names or ['value'])[0]} {number(best['value'])} (trial {best['number']})" if best else "no result yet"
+    )
 
 
 def done(study: StudyData) -> str:
@@ -179,3 +182,19 @@ def study_row(study: StudyData) -> tuple[str, ...]:
         best_so_far(study) if study["best"] else "",
         study["created_at"],
     )
+
+
+def print_pareto(found: ParetoData) -> None:
+    """Print the trials of a front, and to standard error the volume that they dominate."""
+    names = [objective["name"] for objective in found["objectives"]]
+    rows = [
+        (
+            str(trial["number"]),
+            *(number((trial["values"] or {}).get(name, "")) for name in names),
+            assignments(trial["params"]),
+        )
+        for trial in found["data"]
+    ]
+    print_rows(("number", *names, "params"), rows)
+    if found["hypervolume"] is not None:
+        say(f"hypervolume {number(found['hypervolume'])} up to {assignments(found['reference'])}")

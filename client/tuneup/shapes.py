@@ -76,7 +76,7 @@ class ExecutionData(TypedDict):
 
 
 class TrialData(TypedDict):
-    """A trial. A parameter whose condition does not hold is absent from `params`."""
+    """A trial. A parameter whose condition does not hold is absent from `params`; `violation` 0 keeps the constraints."""
 
     id: str
     study_id: str
@@ -94,6 +94,7 @@ class TrialData(TypedDict):
     finished_at: str | None
     execution: ExecutionData | None
     waiting_step: int | None
+    violation: float | None
 
 
 class LeasedTrialData(TrialData):
@@ -213,3 +214,27 @@ class ReplayData(TypedDict):
     derived: Params | None
     why: Json
     note: str | None
+
+
+class ObjectiveData(TypedDict):
+    """A metric that is optimized; `goal` is minimize or maximize."""
+
+    name: str
+    goal: str
+
+
+class VolumeData(TypedDict):
+    """The hypervolume after a trial and all of lower numbers."""
+
+    number: int
+    hypervolume: float
+
+
+class ParetoData(TypedDict):
+    """The completed trials that keep the constraints and that no other beats in every objective."""
+
+    data: list[TrialData]
+    objectives: list[ObjectiveData]
+    hypervolume: float | None
+    reference: Values
+    history: list[VolumeData]

@@ -1,7 +1,7 @@
 """A study on the service, as last seen."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -14,6 +14,7 @@ from tuneup.shapes import (
     HistoryData,
     ImportanceData,
     Json,
+    ParetoData,
     ProgressData,
     SavingsData,
     StudyData,
@@ -102,7 +103,10 @@ class Study:
         time.sleep(min(poll, remaining))
 
     def best(self) -> BestData:
-        """Return the best completed trial; raises NotFound until one has completed."""
+        """Return the best completed trial that keeps the constraints; raises NotFound until there is one.
+
+        Raises Conflict where several metrics are optimized: see `pareto`.
+        """
         return cast("BestData", self._wire.get(f"{study_path(self.id)}/best"))
 
     def importance(self, *, method: str | None = None, metric: str | None = None) -> ImportanceData:
@@ -119,6 +123,14 @@ class Study:
     def savings(self) -> SavingsData:
         """Return what pruning has saved."""
         return cast("SavingsData", self._read("savings"))
+
+    def pareto(self, *, reference: Mapping[str, float] | None = None) -> ParetoData:
+        """Return the best trade-offs between the metrics that are optimized.
+
+        The hypervolume is measured from `reference`, a value for each of them; without one from the worst values seen.
+        """
+        query = {"reference": [f"{name}={value!r}" for name, value in (reference or {}).items()]}
+        return cast("ParetoData", self._wire.get(f"{study_path(self.id)}/pareto", params=query))
 
     def trials(self, *, state: str | None = None, since: int | None = None) -> Iterator[TrialData]:
         """Yield the study's trials, page after page; `since` gives those that changed after that `seq`."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from tuneup.client import Client
 from tuneup.errors import NotFound, TimedOut
 from tuneup.files import remove, require_writable, write_atomically
-from tuneup.output import console, print_best, print_json, say, summary
+from tuneup.output import console, objectives, print_best, print_json, print_pareto, say, summary
 from tuneup.progress import showing
 from tuneup.queues import Idle, unserved
-from tuneup.shapes import BestData
+from tuneup.shapes import BestData, Json, ParetoData
 from tuneup.study import Study
 
 COMPLETED, ERROR, BAD_STUDY, TIME_SPENT, INTERRUPTED = 0, 1, 2, 5, 130
@@ -69,21 +69,26 @@ def watch(study: Study, *, client: Client, ends: float | None) -> int:
 
 
 def hand_over(study: Study, *, wanted: Handover) -> int:
-    """Print the best trial so far, and write the files that are wanted. Returns the exit code.
+    """Print the best trial so far, or the best trade-offs, and write the files that are wanted. Returns the exit code.
 
     Raises TuneupError where a file cannot be written or the picture cannot be had.
     """
-    best = find_best(study)
+    several = len(objectives(study.data)) > 1
+    front = study.pareto() if several else None
+    best = None if several else find_best(study)
     if wanted.as_json:
-        print_json({"study": study.data, "best": best})
+        print_json({"study": study.data, "best": best} | ({"pareto": front} if front is not None else {}))
+    elif front is not None:
+        print_pareto(front)
     elif best is not None:
         print_best(best)
-    if wanted.output is not None and best is not None:
-        write_atomically(wanted.output, _output(study, best))
+    found = _found(best, front)
+    if wanted.output is not None and found is not None:
+        write_atomically(wanted.output, _output(study, found))
     if wanted.picture is not None:
         write_atomically(wanted.picture, study.picture())
-    if wanted.output is not None and best is None:
-        say(f"{wanted.output} was not written: no trial of study {study.id} has completed")
+    if wanted.output is not None and found is None:
+        say(f"{wanted.output} was not written: no trial of study {study.id} has completed and keeps the constraints")
         return ERROR
     return COMPLETED
 
@@ -96,14 +101,20 @@ def find_best(study: Study) -> BestData | None:
         return None
 
 
-def _output(study: Study, best: BestData) -> bytes:
-    found = {
-        "study": {"id": study.id, "name": study.name, "state": study.state},
-        "trial": best["trial"]["number"],
-        "params": best["params"],
-        "values": best["values"],
-    }
-    return (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
+def _found(best: BestData | None, front: ParetoData | None) -> Json | None:
+    """Return what is written of the best trial, or of those on the front; None where there is none."""
+    if best is not None:
+        return {"trial": best["trial"]["number"], "params": best["params"], "values": best["values"]}
+    shown = [
+        {"trial": trial["number"], "params": trial["params"], "values": trial["values"]}
+        for trial in (front["data"] if front is not None else [])
+    ]
+    return {"front": shown} if shown else None
+
+
+def _output(study: Study, found: Json) -> bytes:
+    whole = {"study": {"id": study.id, "name": study.name, "state": study.state}, **found}
+    return (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _look_again(study: Study) -> str:

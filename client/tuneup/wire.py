@@ -57,7 +57,9 @@ class Wire:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, *, params: Mapping[str, str] = NOTHING, deadline: float | None = None) -> Json:
+    def get(
+        self, path: str, *, params: Mapping[str, str | Sequence[str]] = NOTHING, deadline: float | None = None
+    ) -> Json:
         return json_object(self.send("GET", path, params=params, deadline=deadline))
 
     def pages(self, path: str, *, params: Mapping[str, str]) -> Iterator[Json]:

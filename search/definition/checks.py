@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from search.definition.catalog_checks import option_faults
+from search.definition.metric_checks import name_faults, objective_faults
 from search.definition.networks import Network, TransformerNetwork
 from search.definition.objectives import RECIPES, NetworkKind, Recipe
 from search.definition.strategy_checks import strategy_faults
@@ -45,6 +46,8 @@ class Parts:
     has_trials: bool = True
     kind: str | None = None
     execution: str | None = None
+    report: str | None = None
+    pruned: bool = False
 
 
 def cross_faults(parts: Parts) -> list[Fault]:
@@ -59,7 +62,10 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
-    faults += _metric_faults(parts) + _execution_faults(parts)
+    reported = None if parts.recipe is None else [metric.name for metric in parts.recipe.metrics]
+    faults += name_faults(parts.metric_names, reported)
+    faults += objective_faults(parts.optimized, parts.strategy, parts.report, pruned=parts.pruned)
+    faults += _execution_faults(parts)
     faults += strategy_faults(parts.strategy, parts.space, parts.faulty)
     if parts.strategy == "grid":
         faults += _grid_faults(parts, the_plan)
@@ -115,24 +121,6 @@ def _width_faults(network: Network, kind: NetworkKind) -> list[Fault]:
     ]
     if len(widths) > kind.most_layers:
         faults.append(Fault(path, f"must have at most {kind.most_layers} layers, got {len(widths)}"))
-    return faults
-
-
-def _metric_faults(parts: Parts) -> list[Fault]:
-    faults = []
-    reported = None if parts.recipe is None else [metric.name for metric in parts.recipe.metrics]
-    seen: set[str] = set()
-    for index, name in parts.metric_names.items():
-        path = f"metrics[{index}].name"
-        if name in seen:
-            faults.append(Fault(path, f"{name!r} is listed already"))
-        seen.add(name)
-        if reported is not None and name not in reported:
-            faults.append(Fault(path, f"the recipe does not report {name!r}; valid are {', '.join(reported)}"))
-    if parts.optimized is not None and len(parts.optimized) != 1:
-        got = ", ".join(parts.optimized) or "none"
-        message = f"exactly one metric must have the role optimize, got {got}; give the others the role store"
-        faults.append(Fault("metrics", message))
     return faults
 
 

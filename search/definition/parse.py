@@ -21,6 +21,7 @@ from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.hygiene import beneath, clean, join
 from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
 from search.definition.limits import Budget
+from search.definition.metrics import ROLES
 from search.definition.objectives import RECIPES
 from search.definition.planning import plan_of
 from search.definition.pruning_checks import Context, pruning_faults, resolved, stopping_faults
@@ -93,6 +94,8 @@ class _Reader:
                 **self._search(),
                 kind=objective_kind(self.raw.get("objective")),
                 execution=_text(self.raw, "execution"),
+                report=_text(self.raw, "report"),
+                pruned=isinstance(self.raw.get("pruning"), Mapping),
             )
         )
         cross += self._ending_faults()
@@ -104,10 +107,15 @@ class _Reader:
             objective=self.parts.get("objective"),
             metrics=self._reported(),
             strategy=_text(self.raw.get("search"), "strategy"),
+            optimized=self._optimized(),
         )
         pruning, stopping = self.parts.get("pruning"), self.parts.get("stopping")
         faults = pruning_faults(pruning, context) if pruning is not None else []
         return faults + (stopping_faults(stopping, context) if stopping is not None else [])
+
+    def _optimized(self) -> int | None:
+        metrics = self.parts.get("metrics", (None,))
+        return None if None in metrics else sum(metric.role == "optimize" for metric in metrics)
 
     def _reported(self) -> set[str] | None:
         """Name what trials report, as far as that is known; None where not every metric could be read."""
@@ -174,10 +182,7 @@ class _Reader:
         metrics = tuple(reading.value for reading in readings)
         self.parts["metrics"] = metrics
         given = {index: _text(item, "name") for index, item in enumerate(raw)}
-        optimized = None
-        if metrics and None not in metrics:
-            optimized = tuple(metric.name for metric in metrics if metric.role == "optimize")
-        return {"metric_names": {index: name for index, name in given.items() if name}, "optimized": optimized}
+        return {"metric_names": {index: name for index, name in given.items() if name}, "optimized": _optimized(raw)}
 
     def _objective(self) -> dict[str, Any]:
         """Take what the objective says field by field, so that one bad field does not hide the others' faults."""
@@ -206,6 +211,14 @@ class _Reader:
             "strategy": strategy if strategy in STRATEGIES else None,
             "has_trials": not isinstance(budget, Mapping) or budget.get("trials") is not None,
         }
+
+
+def _optimized(raw: list[Any]) -> tuple[str, ...] | None:
+    """Name the metrics that are to be optimized, also those with other faults; None where a role cannot be read."""
+    roles = [item.get("role", "optimize") if isinstance(item, Mapping) else None for item in raw]
+    if not roles or not all(isinstance(role, str) and role in ROLES for role in roles):
+        return None
+    return tuple(_text(item, "name") or "?" for item, role in zip(raw, roles, strict=True) if role == "optimize")
 
 
 def _whole(raw: object, name: str) -> int | None:

@@ -9,7 +9,7 @@ from search.definition.prunings import HyperbandPruning, Pruning, ThresholdPruni
 from search.errors import Fault
 
 # Strategies that expect nothing of what they suggest.
-_WITHOUT_MODEL = frozenset({"grid", "random", "sobol", "halton", "cmaes"})
+_WITHOUT_MODEL = frozenset({"grid", "random", "sobol", "halton", "cmaes", "nsga2"})
 _SAY_LAST = "say with objective.steps which step is a trial's last"
 
 
@@ -20,6 +20,7 @@ class Context:
     objective: Objective | None
     metrics: Collection[str] | None
     strategy: str | None
+    optimized: int | None = None  # how many metrics are
 
 
 def pruning_faults(pruning: Pruning, context: Context) -> list[Fault]:
@@ -55,7 +56,11 @@ def _hyperband_faults(rule: HyperbandPruning, path: str, last: int | None) -> li
 
 
 def stopping_faults(stopping: Stopping, context: Context) -> list[Fault]:
-    """Return what contradicts the strategy."""
+    """Return what contradicts the strategy and the metrics."""
+    if (context.optimized or 1) > 1:
+        given = [name for name, rule in stopping if rule is not None]
+        message = "looks at one optimized metric, and several are given; leave it out, or optimize one"
+        return [Fault(f"stopping.{name}", message) for name in given]
     if stopping.expected_improvement_below is None or context.strategy not in _WITHOUT_MODEL:
         return []
     message = f"the strategy {context.strategy} says of no suggestion what it is expected to gain; use no_improvement, or another strategy"

@@ -48,7 +48,8 @@ class StudyDefinition(Part):
     name: Name = Field(description="Shown to people; need not be unique")
     objective: AnyObjective
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=64)] = Field(
-        description="Exactly one with role optimize", examples=[[{"name": "val_loss", "goal": "minimize"}]]
+        description="At least one with the role optimize; see docs/metrics.md",
+        examples=[[{"name": "val_loss", "goal": "minimize"}]],
     )
     space: dict[str, AnyParameter] = Field(
         min_length=1,
@@ -82,9 +83,19 @@ class StudyDefinition(Part):
         return self.execution != "single" and isinstance(self.objective, RecipeObjective)
 
     @property
-    def objective_metric(self) -> Metric:
-        """The metric that is optimized."""
-        return next(metric for metric in self.metrics if metric.role == "optimize")
+    def objectives(self) -> tuple[Metric, ...]:
+        """The metrics that are optimized; most studies have one."""
+        return tuple(metric for metric in self.metrics if metric.role == "optimize")
+
+    @property
+    def thresholds(self) -> tuple[Metric, ...]:
+        """The metrics that must keep a threshold."""
+        return tuple(metric for metric in self.metrics if metric.role == "constraint")
+
+    @property
+    def several_objectives(self) -> bool:
+        """Whether there is no single best trial, but a front."""
+        return len(self.objectives) > 1
 
     @property
     def trials(self) -> int:

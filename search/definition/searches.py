@@ -62,7 +62,21 @@ class CmaesSearch(Part):
         return self.population or 4 + int(3 * math.log(dimensions))
 
 
-Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch | CmaesSearch
+class Nsga2Search(Part):
+    """Points bred from the best so far: a genetic algorithm for several metrics and for constraints (NSGA-II)."""
+
+    strategy: Literal["nsga2"] = Field(description=_STRATEGY)
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+    population_size: int = Field(
+        24, ge=2, le=1000, description="How many trials are random at first, and from how many of the best is bred then"
+    )
+    crossover: float = Field(0.9, ge=0, le=1, description="How likely a point has two parents, and not one")
+    mutation: float | None = Field(
+        None, ge=0, le=1, description="How likely each parameter is changed; absent = one of them on average"
+    )
+
+
+Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch | CmaesSearch | Nsga2Search
 STRATEGIES: Mapping[str, type[Search]] = {
     "grid": GridSearch,
     "random": RandomSearch,
@@ -70,5 +84,8 @@ STRATEGIES: Mapping[str, type[Search]] = {
     "sobol": SobolSearch,
     "halton": HaltonSearch,
     "cmaes": CmaesSearch,
+    "nsga2": Nsga2Search,
 }
+# The strategies that can optimize several metrics at once.
+SEVERAL_OBJECTIVES = ("grid", "random", "sobol", "halton", "nsga2")
 AnySearch: TypeAlias = Annotated[Search, Field(discriminator="strategy")]

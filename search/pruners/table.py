@@ -99,7 +99,7 @@ def watched(definition: StudyDefinition, values: Mapping[str, float]) -> float |
     """Return what the study's pruning looks at in a measurement: the score, or the metric that has bounds, as it is."""
     pruning = definition.pruning
     if isinstance(pruning, ThresholdPruning):
-        return values.get(pruning.metric or definition.objective_metric.name)
+        return values.get(pruning.metric or definition.objectives[0].name)
     return score(definition, values)
 
 

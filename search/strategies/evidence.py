@@ -1,6 +1,6 @@
 """What trials tell a model of their scores, as rows and numbers that grow with them.
 
-    completed          its score
+    completed          its score; one that breaks a constraint, or may, that its point is as bad as the worst
     pruned             a score no better than the middling one, and less sure than others
     diverged           that its point is as bad as the worst
     running, queued    that its point is taken, if it has one
@@ -44,7 +44,7 @@ class Evidence:
                 continue
             if trial.state in {"running", "queued"}:
                 self.pending[trial.number] = row
-            elif trial.state == "diverged" or (trial.state in _KINDS and trial.score is not None):
+            elif _as_bad_as_the_worst(trial) or (trial.state in _KINDS and trial.score is not None):
                 self._put(trial, row)
 
     def results(self) -> Results:
@@ -56,8 +56,9 @@ class Evidence:
         if trial.number not in self._places:
             self._places[trial.number] = self._room(trial.seq)
         place = self._places[trial.number]
-        self._rows[place], self._kinds[place] = row, _KINDS[trial.state]
-        self._scores[place] = np.nan if trial.state == "diverged" or trial.score is None else trial.score
+        worst = _as_bad_as_the_worst(trial)
+        self._rows[place], self._kinds[place] = row, DIVERGED if worst else _KINDS[trial.state]
+        self._scores[place] = np.nan if worst or trial.score is None else trial.score
 
     def _room(self, seq: int) -> int:
         """Make room for a result where its `seq` belongs, mostly at the end, and return its place."""
@@ -72,3 +73,7 @@ class Evidence:
                 held[place + 1 : count + 1] = held[place:count].copy()
             self._places = {number: at + (at >= place) for number, at in self._places.items()}
         return place
+
+
+def _as_bad_as_the_worst(trial: TrialRecord) -> bool:
+    return trial.state == "diverged" or (trial.state == "completed" and trial.violation != 0)

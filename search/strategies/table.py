@@ -20,6 +20,7 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
     "sobol": ("quasirandom", "Sobol"),
     "halton": ("quasirandom", "Halton"),
     "cmaes": ("cmaes", "Cmaes"),
+    "nsga2": ("nsga2", "Nsga2"),
 }
 
 

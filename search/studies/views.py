@@ -7,7 +7,7 @@ from models import studies, trials
 from models.ids import read_study, read_trial, show_study
 from models.session import Connection, Row
 from search.definition.parse import StudyDefinition
-from search.errors import NotFound
+from search.errors import Conflict, NotFound
 from search.records import AttemptRecord, Measurement, Progress, StudyRecord, StudyView, TrialRecord
 
 
@@ -51,6 +51,7 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         params=row.params,
         values=row.values,
         score=row.score,
+        violation=row.violation,
         reason=row.reason,
         attempt=row.attempt,
         seq=row.seq,
@@ -122,11 +123,19 @@ def view_study(connection: Connection, project_id: int, text: str) -> StudyView:
 
 
 def best_trial(connection: Connection, project_id: int, text: str) -> TrialRecord:
-    """Return the best completed trial. Raise NotFound while there is none."""
+    """Return the best completed and feasible trial. Raise NotFound while there is none, Conflict where several metrics rank."""
     row = get_study_row(connection, project_id, text)
+    definition = read_definition(row.definition)
+    if definition.several_objectives:
+        names = ", ".join(metric.name for metric in definition.objectives)
+        raise Conflict(
+            f"the study optimizes several metrics ({names}), so no single trial is the best; "
+            f"GET /v1/studies/{show_study(row.id)}/pareto shows the best trade-offs"
+        )
     best = studies.best_trials(connection, [row.id]).get(row.id)
     if best is None:
-        raise NotFound(f"no trial of study {show_study(row.id)} has completed yet; ask again later")
+        kept = " and keeps the constraints" if definition.thresholds else ""
+        raise NotFound(f"no trial of study {show_study(row.id)} has completed{kept} yet; ask again later")
     return trial_record(best)
 
 

@@ -18,7 +18,7 @@ from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, TrialState
 from search.definition.parse import StudyDefinition
 from search.errors import Conflict, Fault, InvalidValue
 from search.records import Measurement, TrialRecord
-from search.scoring import chosen
+from search.scoring import chosen, missing, unmeasured
 from search.studies.interventions import ChangedTrial, changed, locked
 from search.studies.views import get_trial, read_definition, trial_record
 from search.trials import reporting
@@ -143,14 +143,17 @@ def _values(connection: Connection, holding: Holding, said: Tell) -> Mapping[str
 
 def _check(definition: StudyDefinition, said: Tell, values: Mapping[str, float] | None) -> None:
     """Raise InvalidValue for values that cannot be those of a trial in this state."""
-    metric = definition.objective_metric.name
     if said.state != TrialState.COMPLETED:
         if values is not None:
             raise InvalidValue([Fault("values", f"a {said.state} trial has none; leave them out")])
     elif values is None:
-        raise InvalidValue([Fault("values", f"is required with {metric}: this attempt has reported no measurement")])
-    elif metric not in values:
-        raise InvalidValue([Fault(f"values.{metric}", "is required: it is the metric that the study optimizes")])
+        names = ", ".join(metric.name for metric in (*definition.objectives, *definition.thresholds))
+        raise InvalidValue([Fault("values", f"is required with {names}: this attempt has reported no measurement")])
+    else:
+        needed = dict.fromkeys(missing(definition, values), "a metric that the study optimizes")
+        needed |= dict.fromkeys(unmeasured(definition, values), "a constraint of the study")
+        if needed:
+            raise InvalidValue([Fault(f"values.{name}", f"is required: it is {what}") for name, what in needed.items()])
 
 
 def _result(holding: Holding, said: Tell, values: Mapping[str, float] | None) -> Result:

@@ -17,7 +17,7 @@ from models.states import AttemptState, TrialState
 from models.waiting import conclude
 from search.definition.parse import StudyDefinition
 from search.definition.prunings import promotes
-from search.scoring import score
+from search.scoring import score, unmeasured, violation
 from search.trials import rungs, stopping, waiting
 from search.trials.failures import Failure, after
 
@@ -191,7 +191,17 @@ def _plain_ending(result: Result, strikes: Mapping[tuple[int, str | None], int],
         target=result.target,
         values=result.values,
         score=score(claim.definition, result.values),
-        reason=result.reason,
+        violation=violation(claim.definition, result.values),
+        reason=_reason(result),
         error=result.error,
         attempt_state=AttemptState.RELEASED if released else AttemptState.ENDED,
     )
+
+
+def _reason(result: Result) -> str | None:
+    """Add to what was said why a completed trial counts as infeasible although it has a result."""
+    lacking = unmeasured(result.claim.definition, result.values) if result.target is TrialState.COMPLETED else []
+    if not lacking:
+        return result.reason
+    said = f"no value of {', '.join(map(repr, lacking))}, which is a constraint: it counts as infeasible"
+    return said if result.reason is None else f"{result.reason}; {said}"

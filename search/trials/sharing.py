@@ -1,7 +1,7 @@
 """How many trials of a study one worker takes at once: no more than leaves every other worker its share."""
 
 from search.definition.schema import StudyDefinition
-from search.definition.searches import BayesianSearch, CmaesSearch
+from search.definition.searches import BayesianSearch, CmaesSearch, Nsga2Search
 
 
 def share(definition: StudyDefinition, *, budget: int, finished: int, open_trials: int, workers: int) -> int:
@@ -9,13 +9,15 @@ def share(definition: StudyDefinition, *, budget: int, finished: int, open_trial
 
     `open_trials` have no end yet and run or could start now. Points that a model suggests at once learn nothing from
     each other, so of those few are out, over all workers: as many as are random at the start, and later a quarter of
-    those that have `finished`, but no more than an eighth of the `budget`.
+    those that have `finished`, but no more than an eighth of the `budget`. Of points that are bred a generation is.
     """
     fair = _parts(open_trials, workers)
     first = _at_first(definition)
     if first is not None:
         learned = min(finished // 4, budget // 8)
         fair = min(fair, _parts(max(first, learned), workers))
+    if isinstance(definition.search, Nsga2Search):
+        fair = min(fair, _parts(definition.search.population_size, workers))
     return max(1, fair)
 
 

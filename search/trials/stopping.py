@@ -69,7 +69,7 @@ def _found_enough(connection: Connection, study_id: int, definition: StudyDefini
 def _target(connection: Connection, study_id: int, definition: StudyDefinition, rules: Stopping) -> str | None:
     if rules.target is None:
         return None
-    metric, best = definition.objective_metric, stoppings.best_completed(connection, study_id)
+    metric, best = definition.objectives[0], stoppings.best_completed(connection, study_id)
     sign = -1 if metric.goal == "maximize" else 1
     if best is None or best.score is None or best.score > sign * rules.target:
         return None

@@ -11,7 +11,7 @@ import schemathesis
 from api.bodies import MOST_BYTES
 from api.examples import ASKS, EDITS, IMPORTS, MEASUREMENTS, RELEASES, STUDIES, TELLS
 from api.openapi import GUARD
-from search.definition.examples import EXAMPLE_STUDIES
+from search.definition.examples import EXAMPLE_STUDIES, FURTHER_STUDIES
 from tests.api.stage import DOCUMENT, PROBLEM, Stage, study
 
 OPERATIONS = {
@@ -82,7 +82,10 @@ def test_ways_to_authenticate() -> None:
 
 
 def test_examples_are_shown() -> None:
-    assert {name: shown["value"] for name, shown in body_of("create_study")["examples"].items()} == EXAMPLE_STUDIES
+    assert {name: shown["value"] for name, shown in body_of("create_study")["examples"].items()} == {
+        **EXAMPLE_STUDIES,
+        "small-and-accurate": FURTHER_STUDIES["small-and-accurate"],
+    }
     assert len(body_of("patch_study")["examples"]) >= 2
 
 

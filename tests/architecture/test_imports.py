@@ -74,6 +74,7 @@ def test_a_foreign_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("api.app", {"torch", "matplotlib", "optuna", "sklearn", "training"}),
         ("workers.queue", {"torch", "sqlalchemy"}),
         ("search.definition.parse", {"torch", "optuna", "sqlalchemy"}),
+        ("search.analysis.tradeoffs", {"numpy", "optuna", "sqlalchemy"}),
         ("training.protocol", {"torch"}),
         ("optim.catalog", {"torch"}),
         ("optim.lab.surfaces", {"torch"}),

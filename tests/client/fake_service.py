@@ -180,9 +180,15 @@ class FakeService:
             return self._act(study, verb)
         if verb == "trials":
             return self._page([trial_json(study, number) for number in range(study["progress"]["finished"])], request)
+        return self._shown(study, verb)
+
+    def _shown(self, study: dict[str, Any], verb: str) -> Answer:
         if verb == "history.svg":
             return Answer(200, "<svg/>", "image/svg+xml")
-        return self._best(study) if verb == "best" else Answer(200, {"study_id": study["id"], **ANALYSES[verb]})
+        if verb == "best":
+            return self._best(study)
+        shown = pareto_json(study) if verb == "pareto" else {"study_id": study["id"], **ANALYSES[verb]}
+        return Answer(200, shown)
 
     def _best(self, study: dict[str, Any]) -> Answer:
         if study["best"] is None:
@@ -196,7 +202,7 @@ class FakeService:
             return
         progress["finished"] = min(progress["budget"], progress["finished"] + self.step)
         progress["allocated"] = progress["finished"]
-        if progress["finished"]:
+        if progress["finished"] and len(optimized(study)) == 1:
             study["best"] = {"number": 0, "value": 0.125}
         if progress["finished"] == progress["budget"]:
             study["state"] = self.ending
@@ -239,6 +245,23 @@ def study_json(study_id: str, definition: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def optimized(study: dict[str, Any]) -> list[dict[str, Any]]:
+    metrics = study["definition"]["metrics"]
+    return [metric for metric in metrics if metric.get("role", "optimize") == "optimize"]
+
+
+def pareto_json(study: dict[str, Any]) -> dict[str, Any]:
+    """Give the first trial for the front, once any has finished."""
+    some = study["progress"]["finished"] > 0
+    return {
+        "data": [trial_json(study, 0)] if some else [],
+        "objectives": [{"name": metric["name"], "goal": metric["goal"]} for metric in optimized(study)],
+        "hypervolume": 0.75 if some else None,
+        "reference": {metric["name"]: 1.0 for metric in optimized(study)} if some else {},
+        "history": [{"number": 0, "hypervolume": 0.75}] if some else [],
+    }
+
+
 def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
     # Of a study that failed no trial has completed.
     state = "pruned" if number % 2 else "failed" if study["state"] == "failed" else "completed"
@@ -258,6 +281,7 @@ def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
         "started_at": NOW,
         "finished_at": NOW,
         "execution": None,
+        "violation": None if state == "failed" else 0.0,
     }
 
 

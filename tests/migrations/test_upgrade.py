@@ -14,6 +14,12 @@ from migrations.upgrade import ROOT, config, is_current, upgrade
 from models.session import Database
 from models.tables import Table
 
+_STUDY = """INSERT INTO study (id, project_id, name, state, definition, labels, queue, seed, budget, allocated, drawn,
+    running, finished, seq, created_at, paused_seconds)
+    VALUES (1, 1, 's', 'running', '{}', '{}', 'cpu', 1, 9, 2, 2, 0, 2, 3, '2026-01-01', 0)"""
+_TRIAL = """INSERT INTO trial (study_id, number, state, queue, origin, score, why, attempt, seq, created_at)
+    VALUES (1, {number}, 'completed', 'cpu', 'random', {score}, '{{}}', 1, {number}, '2026-01-01')"""
+
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
@@ -57,6 +63,19 @@ def test_down_and_up_again(database: Database) -> None:
     assert not database.read(is_current)
     upgrade(_url(database))
     assert database.read(_differences) == []
+
+
+def test_results_without_constraints_are_feasible(database: Database) -> None:
+    command.upgrade(config(_url(database)), "0003")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO project (id, name, created_at) VALUES (1, 'p', '2026-01-01')")
+        connection.exec_driver_sql(_STUDY)
+        for number, score in ((0, "0.5"), (1, "NULL")):
+            connection.exec_driver_sql(_TRIAL.format(number=number, score=score))
+    upgrade(_url(database))
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT number, score, violation FROM trial ORDER BY number").all()
+    assert [tuple(row) for row in found] == [(0, 0.5, 0.0), (1, None, None)]
 
 
 def test_migrators_at_once_all_succeed(database: Database) -> None:

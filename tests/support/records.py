@@ -25,4 +25,5 @@ def record(number: int, *, seq: int, state: str, params: Params | None, score: f
         created_at=NOW,
         started_at=NOW,
         finished_at=None,
+        violation=None if score is None else 0.0,
     )

@@ -84,7 +84,7 @@ def test_defaults_are_filled_in() -> None:
     assert definition.max_failed is None
     assert definition.search.seed is None
     assert (definition.report, definition.execution, definition.objective.queue) == ("last", "auto", "cpu")
-    assert definition.objective_metric.name == "val_loss"
+    assert definition.objectives[0].name == "val_loss"
     assert definition.model_dump(mode="json")["search"] == {"strategy": "bayesian", "seed": None, "startup": 10}
 
 
@@ -270,9 +270,9 @@ BAD: list[tuple[str, Study, str, str]] = [
     ("objective missing", study(objective=None), "objective", "required"),
     ("unknown metric", study(metrics=[{"name": "loss", "goal": "minimize"}]), "metrics[0].name", "valid are train_loss"),
     ("unknown goal", study(metrics=[{"name": "val_loss", "goal": "down"}]), "metrics[0].goal", "valid are minimize, maximize"),
-    ("constraint", study(metrics=[{"name": "val_loss", "goal": "minimize", "role": "constraint"}]), "metrics[0].role", "valid are optimize, store"),
-    ("two to optimize", study(metrics=[{"name": "val_loss", "goal": "minimize"}, {"name": "val_accuracy", "goal": "maximize"}]), "metrics", "exactly one"),
-    ("none to optimize", study(metrics=[{"name": "val_loss", "goal": "minimize", "role": "store"}]), "metrics", "exactly one"),
+    ("constraint", study(metrics=[{"name": "val_loss", "goal": "minimize", "role": "constraint"}]), "metrics[0].threshold", "is required with the role constraint"),
+    ("two to optimize", study(metrics=[{"name": "val_loss", "goal": "minimize"}, {"name": "val_accuracy", "goal": "maximize"}]), "search.strategy", "use grid, random, sobol, halton, nsga2"),
+    ("none to optimize", study(metrics=[{"name": "val_loss", "goal": "minimize", "role": "store"}]), "metrics", "at least one"),
     ("metric twice", study(metrics=[{"name": "val_loss", "goal": "minimize"}, {"name": "val_loss", "goal": "minimize", "role": "store"}]), "metrics[1].name", "already"),
     ("no metrics", study(metrics=[]), "metrics", "must not be empty"),
     ("metrics no list", study(metrics={"name": "val_loss"}), "metrics", "a list"),
@@ -378,6 +378,7 @@ def test_all_faults_at_once() -> None:
         "space.batch_size.choices[1]",
         "space.batch_size.choices[2]",
         "search.seed",
+        "pruning",
         "pruning.reduction",
         "pruning.z",
         "budget.seconds",

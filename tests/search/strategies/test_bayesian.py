@@ -295,9 +295,7 @@ def test_suggestions_keep_constraints_that_leave_little_room() -> None:
     raw = raw.model_copy(
         update={"constraints": (Constraint(terms=dict.fromkeys(names, 1.0), at_least=0.2, at_most=0.25),)}
     )
-    _, records = optimize(
-        raw, seed=3, trials=40, score=lambda params: params["x0"] + abs(math.log10(params["lr"]))
-    )
+    _, records = optimize(raw, seed=3, trials=40, score=lambda params: params["x0"] + abs(math.log10(params["lr"])))
     the_plan = plan_of(raw)
     assert [validate_point(the_plan, record.params or {}) for record in records] == [[]] * 40
 

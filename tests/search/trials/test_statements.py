@@ -71,6 +71,16 @@ def test_a_finish(ledger: Ledger, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_finish_with_a_constraint(ledger: Ledger, size: int) -> None:
+    metrics = [
+        {"name": "val_loss", "goal": "minimize"},
+        {"name": "train_loss", "goal": "minimize", "role": "constraint", "threshold": 1.0},
+    ]
+    worker, claims = _claimed(ledger, size, metrics=metrics)
+    assert _cost(ledger, lambda: worker.finish([done(claim) for claim in claims])) == 7
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_a_release(ledger: Ledger, size: int) -> None:
     worker, claims = _claimed(ledger, size)
     assert _cost(ledger, lambda: worker.release(claims, reason="yielded")) == 7

@@ -1,0 +1,52 @@
+"""What metrics say about each other and about the rest of a study."""
+
+from collections.abc import Mapping, Sequence
+
+from search.definition.metrics import MOST_OBJECTIVES
+from search.definition.searches import SEVERAL_OBJECTIVES
+from search.errors import Fault
+
+_LEAVE_ONE = "or give all but one the role constraint or store"
+
+
+def name_faults(names: Mapping[int, str], reported: Sequence[str] | None) -> list[Fault]:
+    """Check the names of metrics by place; `reported` are those that the recipe has (None: any)."""
+    faults = []
+    seen: set[str] = set()
+    for index, name in names.items():
+        path = f"metrics[{index}].name"
+        if name in seen:
+            faults.append(Fault(path, f"{name!r} is listed already"))
+        seen.add(name)
+        if reported is not None and name not in reported:
+            faults.append(Fault(path, f"the recipe does not report {name!r}; valid are {', '.join(reported)}"))
+    return faults
+
+
+def objective_faults(
+    optimized: Sequence[str] | None, strategy: str | None, report: str | None, *, pruned: bool
+) -> list[Fault]:
+    """Check how many metrics are optimized (None: it could not be read), and that the rest of the study can with them."""
+    if optimized is None:
+        return []
+    shown = ", ".join(optimized)
+    if not optimized:
+        return [Fault("metrics", "at least one metric must have the role optimize")]
+    if len(optimized) > MOST_OBJECTIVES:
+        return [
+            Fault("metrics", f"at most {MOST_OBJECTIVES} may have the role optimize, got {len(optimized)}: {shown}")
+        ]
+    if len(optimized) == 1:
+        return []
+    faults = []
+    if strategy is not None and strategy not in SEVERAL_OBJECTIVES:
+        can = ", ".join(SEVERAL_OBJECTIVES)
+        message = f"{strategy} optimizes one metric, and several are given ({shown}): use {can}, {_LEAVE_ONE}"
+        faults.append(Fault("search.strategy", message))
+    if report == "best":
+        message = f"of several optimized metrics ({shown}) no measurement is the best: give last, {_LEAVE_ONE}"
+        faults.append(Fault("report", message))
+    if pruned:
+        message = f"trials are compared by one metric, and several are optimized ({shown}): leave it out, {_LEAVE_ONE}"
+        faults.append(Fault("pruning", message))
+    return faults
