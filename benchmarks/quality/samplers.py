@@ -83,6 +83,7 @@ def record(number: int, params: Params, *, state: str, score: float | None, seq:
         created_at=_LONG_AGO,
         started_at=None,
         finished_at=None,
+        violation=None if score is None else 0.0,
     )
 
 

@@ -9,7 +9,6 @@ The first `startup` draw indices are spread over the space. On a wholly discrete
 others are left.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -21,10 +20,10 @@ from search.records import Suggestion, TrialRecord
 from search.space.fallback import fallback_points
 from search.space.parameters import FixedParameter, Point
 from search.space.plan import dedupe_key, mend, plan, satisfies
-from search.space.points import countable
 from search.space.sampling import MEND_SALT, MODEL_SALT, Draws
 from search.strategies.advice import Advice, held
 from search.strategies.evidence import Evidence
+from search.strategies.taken import Taken
 from search.surrogates.columns import Columns, Matrix
 from search.surrogates.design import spread
 from search.surrogates.engines import Engine, Gaussian, Parzen
@@ -60,17 +59,14 @@ class Bayesian:
             "gp": Gaussian(self._columns, self._advice.bonus),
             "tpe": Parzen(self._columns),
         }
-        self._points = countable(self._plan)
-        self._size = None if self._points is None else self._points.count()
-        self._tried: dict[int, str] = {}  # trial number -> key of its point, on a discrete space
-        self._times: Counter[str] = Counter()
+        self._taken = Taken(self._plan)
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Take in changed trials; work is in proportion to them, not to the history."""
         self._evidence.update(trials)
-        if self._size is not None:
+        if self._taken.points is not None:
             for trial in trials:
-                self._try(trial.number, None if trial.params is None else dedupe_key(trial.params))
+                self._taken.put(trial.number, trial.params)
 
     def suggest(self, indices: range) -> list[Suggestion]:
         """Return one point for each draw index."""
@@ -87,9 +83,10 @@ class Bayesian:
             first = next(proposed, None) if index in modelled else self._start(index)
             suggestion = self._settled(index, first, why)
             suggestions.append(suggestion)
-            self._try(_MATES + index, suggestion.dedupe_key)
+            if suggestion.dedupe_key is not None:
+                self._taken.put(_MATES + index, suggestion.params)
         for index in indices:
-            self._try(_MATES + index, None)
+            self._taken.put(_MATES + index, None)
         return suggestions
 
     def _start(self, index: int) -> Candidate:
@@ -119,13 +116,13 @@ class Bayesian:
         taken: set[str] = set()
 
         def accept(row: Matrix) -> bool:
-            if self._size is None and not self._plan.constraints:
+            if self._taken.points is None and not self._plan.constraints:
                 return True
             point = self._columns.decode(row)
             if not satisfies(self._plan, point):
                 return False
-            key = dedupe_key(point) if self._size is not None else None
-            new = key is None or (key not in self._times and key not in taken)
+            key = dedupe_key(point) if self._taken.points is not None else None
+            new = key is None or (key not in self._taken and key not in taken)
             taken.update({key} if key is not None else ())
             return new
 
@@ -133,10 +130,10 @@ class Bayesian:
 
     def _settled(self, index: int, first: Candidate | None, why: dict[str, Any]) -> Suggestion:
         """Take the candidate, or where its point was tried before another one that was not."""
-        left = self._size is not None and len(self._times) < self._size
+        left = self._taken.points is not None and not self._taken.all
         candidates = self._candidates(index, first)
         chosen = kept = next(candidates)
-        while left and dedupe_key(chosen[2]) in self._times:
+        while left and dedupe_key(chosen[2]) in self._taken:
             found = next(candidates, None)
             if found is None:  # every candidate was tried before: let the first stand
                 chosen, left = kept, False
@@ -150,19 +147,9 @@ class Bayesian:
         if first is not None:
             yield first
         origin = "startup" if index < self._startup else "random"
-        for how, point in fallback_points(self._plan, self._points, seed=self._seed, index=index):
+        for how, point in fallback_points(self._plan, self._taken.points, seed=self._seed, index=index):
             yield (origin if how == "random" else "random"), {"sampler": how}, point
 
     def _random(self, index: int, *, salt: int) -> np.random.Generator:
         """Return the generator that belongs to this seed, index and purpose."""
         return np.random.Generator(np.random.Philox(key=[self._seed, (salt << 48) | index]))
-
-    def _try(self, number: int, key: str | None) -> None:
-        old = self._tried.pop(number, None)
-        if old is not None:
-            self._times[old] -= 1
-            if not self._times[old]:
-                del self._times[old]
-        if key is not None:
-            self._tried[number] = key
-            self._times[key] += 1
