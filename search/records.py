@@ -31,6 +31,7 @@ class TrialRecord:
     """One trial as stored. `score` is the optimized metric with its sign turned so that lower is better; of several, None.
 
     `waiting_step` is the last rung at which it was to wait for promotion; queued there, it has the values of that step.
+    `curve` holds its scores at rungs by step, where a strategy is told of them.
     `violation` is by how much its values violate the constraints: 0 is feasible, None is no result or not known.
     `execution` says how the attempt was run that ended it (lane, population, seconds, alone); None where nobody did.
     """
@@ -54,6 +55,7 @@ class TrialRecord:
     execution: Mapping[str, Any] | None = None
     waiting_step: int | None = None
     violation: float | None = None
+    curve: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ the last `seq` seen; `pending`, the numbers of the trials that were under way; `
 since the points of one call know of each other. Suggesting `range(batch, draw + 1)` again over that history gives the
 same point.
 
-The first `startup` draw indices are spread over the space. On a wholly discrete space a point is not suggested twice while
+The first `startup` draw indices are spread over the space, and further ones until a trial has completed. On a wholly discrete space a point is not suggested twice while
 others are left.
 """
 
@@ -80,7 +80,7 @@ class Bayesian:
         proposed = iter(self._model(modelled, indices) if modelled else ())
         suggestions = []
         for index in indices:
-            first = next(proposed, None) if index in modelled else self._start(index)
+            first = (next(proposed, None) if index in modelled else None) or self._start(index)
             suggestion = self._settled(index, first, why)
             suggestions.append(suggestion)
             if suggestion.dedupe_key is not None:
@@ -128,7 +128,7 @@ class Bayesian:
 
         return accept
 
-    def _settled(self, index: int, first: Candidate | None, why: dict[str, Any]) -> Suggestion:
+    def _settled(self, index: int, first: Candidate, why: dict[str, Any]) -> Suggestion:
         """Take the candidate, or where its point was tried before another one that was not."""
         left = self._taken.points is not None and not self._taken.all
         candidates = self._candidates(index, first)
@@ -143,9 +143,8 @@ class Bayesian:
         key = dedupe_key(params) if left else None
         return Suggestion(params=params, origin=origin, why={"draw": index, **why, **more}, dedupe_key=key)
 
-    def _candidates(self, index: int, first: Candidate | None) -> Iterator[Candidate]:
-        if first is not None:
-            yield first
+    def _candidates(self, index: int, first: Candidate) -> Iterator[Candidate]:
+        yield first
         origin = "startup" if index < self._startup else "random"
         for how, point in fallback_points(self._plan, self._taken.points, seed=self._seed, index=index):
             yield (origin if how == "random" else "random"), {"sampler": how}, point

@@ -1,7 +1,7 @@
 """What trials tell a model of their scores, as rows and numbers that grow with them.
 
     completed          its score; one that breaks a constraint, or may, that its point is as bad as the worst
-    pruned             a score no better than the middling one, and less sure than others
+    pruned             the score that completed trials with its curve came to, or no better than the middling one
     diverged           that its point is as bad as the worst
     running, queued    that its point is taken, if it has one
     failed, cancelled  nothing
@@ -10,7 +10,7 @@ it heard of them.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Evidence:
         self._rows = np.empty((64, len(columns)))
         self._scores = np.empty(64)
         self._kinds = np.empty(64)
+        self._curves: list[Mapping[int, float]] = []
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Take in changed trials, best in order of `seq`; work is then in proportion to them, not to the history."""
@@ -50,13 +51,14 @@ class Evidence:
     def results(self) -> Results:
         """Return what is known by now; the arrays are views."""
         count = len(self._seqs)
-        return Results(self._rows[:count], self._scores[:count], self._kinds[:count])
+        return Results(self._rows[:count], self._scores[:count], self._kinds[:count], tuple(self._curves))
 
     def _put(self, trial: TrialRecord, row: Matrix) -> None:
         if trial.number not in self._places:
             self._places[trial.number] = self._room(trial.seq)
         place = self._places[trial.number]
         worst = _as_bad_as_the_worst(trial)
+        self._curves[place] = trial.curve
         self._rows[place], self._kinds[place] = row, DIVERGED if worst else _KINDS[trial.state]
         self._scores[place] = np.nan if worst or trial.score is None else trial.score
 
@@ -68,6 +70,7 @@ class Evidence:
                 held = getattr(self, name)
                 setattr(self, name, np.concatenate([held, np.empty_like(held)]))
         self._seqs.insert(place, seq)
+        self._curves.insert(place, {})
         if place < count:
             for held in (self._rows, self._scores, self._kinds):
                 held[place + 1 : count + 1] = held[place:count].copy()

@@ -40,7 +40,7 @@ def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
     then = []
     for trial in past.trials:
         if trial.number in pending:
-            then.append(replace(trial, state="running", values=None, score=None, seq=0))
+            then.append(replace(trial, state="running", values=None, score=None, curve={}, seq=0))
         elif trial.seq <= cutoff:
             then.append(trial)
         elif trial.why.get("cutoff", -1) < past.failed.get(trial.number, -1):  # it had its point when it failed

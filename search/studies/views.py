@@ -1,9 +1,10 @@
 """Rows of the ledger as the frozen records of the domain, and what is read for showing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from models import studies, trials
+from models import rungs, studies, trials
 from models.ids import read_study, read_trial, show_study
 from models.session import Connection, Row
 from search.definition.parse import StudyDefinition
@@ -64,6 +65,16 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         execution=row.execution,
         waiting_step=row.waiting_step,
     )
+
+
+def history(connection: Connection, study_id: int, rows: Sequence[Row[Any]], *, curves: bool) -> list[TrialRecord]:
+    """Turn trials' rows into the records that a strategy learns from, with their scores at rungs where it wants `curves`."""
+    records = [trial_record(row) for row in rows]
+    ended = [record.number for record in records if record.score is not None] if curves else []
+    if not ended:
+        return records
+    found = rungs.curves(connection, study_id, ended)
+    return [replace(record, curve=dict(found.get(record.number, ()))) for record in records]
 
 
 def get_study_row(connection: Connection, project_id: int, text: str) -> Row[Any]:

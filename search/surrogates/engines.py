@@ -90,7 +90,7 @@ class Parzen:
 
 def rung(count: int) -> int:
     """Return the largest size up to `count` at which hyperparameters are learned."""
-    size = 4
+    size = min(count, 4)
     while (following := max(size + 1, int(size * _REFIT))) <= count:
         size = following
     return size

@@ -1,11 +1,13 @@
 """What is known of points: rows, scores, and what became of them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.surrogates.columns import Matrix
+from search.surrogates.curves import foresee
 
 COMPLETED, PRUNED, DIVERGED = 0, 1, 2
 _UNSURE = 0.1  # variance of a pruned trial's standing, in units of that of all scores
@@ -18,13 +20,14 @@ class Results:
     rows: Matrix
     scores: Matrix
     kinds: Matrix
+    curves: Sequence[Mapping[int, float]] = ()  # scores by step, where they are known
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def first(self, count: int) -> "Results":
         """Return the results that came first."""
-        return Results(self.rows[:count], self.scores[:count], self.kinds[:count])
+        return Results(self.rows[:count], self.scores[:count], self.kinds[:count], self.curves[:count])
 
     @property
     def known(self) -> bool:
@@ -44,11 +47,28 @@ class Results:
     def standing(self) -> tuple[Matrix, Matrix]:
         """Return a score for every point and how much less sure than others it is (variance, in units of all scores').
 
-        A pruned point stands behind the middling completed one, a diverged one behind all.
+        A pruned point has the score that completed ones with a curve like its own came to; where that is not known it
+        stands behind the middling completed one. A diverged point stands behind all.
         """
         done = self.scores[self.kinds == COMPLETED]
         step = 0.25 * (float(done.max() - done.min()) or 1.0)
-        pruned = np.maximum(self.scores, float(np.median(done)) + step)
-        known = np.select([self.kinds == COMPLETED, self.kinds == PRUNED], [self.scores, pruned], -np.inf)
-        scores = np.where(self.kinds == DIVERGED, known.max() + 2 * step, known)
-        return scores, np.where(self.kinds == PRUNED, _UNSURE, 0.0)
+        middling = float(np.median(done)) + step
+        scores, unsure = self.scores.copy(), np.zeros(len(self))
+        for place in np.flatnonzero(self.kinds == PRUNED):
+            mean, variance = self._foreseen(int(place)) or (max(float(self.scores[place]), middling), 0.0)
+            scores[place], unsure[place] = mean, _UNSURE + variance / (4 * step) ** 2
+        diverged = self.kinds == DIVERGED
+        scores[diverged] = scores[~diverged].max() + 2 * step
+        return scores, unsure
+
+    def _foreseen(self, place: int) -> tuple[float, float] | None:
+        curve = self.curves[place] if self.curves else {}
+        if not curve:
+            return None
+        last = max(curve)
+        known = [
+            (other[last], float(score))
+            for other, score, kind in zip(self.curves, self.scores, self.kinds, strict=True)
+            if kind == COMPLETED and last in other
+        ]
+        return foresee(curve[last], known)

@@ -24,10 +24,10 @@ from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY, AttemptState, TrialState
 from search.clock import Clock, utc_now
 from search.definition.parse import StudyDefinition
-from search.records import Suggestion
+from search.records import Suggestion, TrialRecord
 from search.space.sampling import derive_seed
 from search.strategies.table import Strategy, make
-from search.studies.views import read_definition, trial_record
+from search.studies.views import history, read_definition
 from search.trials import duplicates, stopping
 from search.trials.company import companions
 from search.trials.sharing import share
@@ -263,9 +263,14 @@ class Claimer:
             return self.database.write(fill)
 
     def _read_history(self, study_id: int, known: _Known) -> None:
-        rows = self.database.read(lambda connection: trials.changed_trials(connection, study_id, known.seq))
-        known.strategy.update([trial_record(row) for row in rows])
-        known.seq = max([known.seq, *(row.seq for row in rows)])
+        records = self.database.read(lambda connection: _news(connection, study_id, known))
+        known.strategy.update(records)
+        known.seq = max([known.seq, *(record.seq for record in records)])
+
+
+def _news(connection: Connection, study_id: int, known: _Known) -> list[TrialRecord]:
+    rows = trials.changed_trials(connection, study_id, known.seq)
+    return history(connection, study_id, rows, curves=known.definition.pruning is not None)
 
 
 def _give_back(connection: Connection, claimed: Sequence[Claimed], now: datetime) -> None:

@@ -8,7 +8,7 @@ from search.definition.parse import StudyDefinition
 from search.errors import Conflict
 from search.records import Params, TrialRecord
 from search.strategies.replay import Past, derive, same
-from search.studies.views import get_trial, read_definition, trial_record
+from search.studies.views import get_trial, history, read_definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,14 @@ def _material(connection: Connection, project_id: int, text: str) -> _Material:
     trial = get_trial(connection, project_id, text)
     study = claims.study_of(connection, trial.study_id)
     cutoff = trial.why.get("cutoff")
-    past = Past() if cutoff is None else _past(connection, trial.study_id, cutoff)
+    definition = read_definition(study.definition)
+    past = (
+        Past() if cutoff is None else _past(connection, trial.study_id, cutoff, curves=definition.pruning is not None)
+    )
     draw = trials.draw_of(connection, trial.study_id, trial.number)
-    return _Material(trial, read_definition(study.definition), study.seed, draw, past)
+    return _Material(trial, definition, study.seed, draw, past)
 
 
-def _past(connection: Connection, study_id: int, cutoff: int) -> Past:
+def _past(connection: Connection, study_id: int, cutoff: int, *, curves: bool) -> Past:
     rows = trials.changed_trials(connection, study_id, -1)
-    return Past([trial_record(row) for row in rows], trials.failed_by(connection, study_id, cutoff))
+    return Past(history(connection, study_id, rows, curves=curves), trials.failed_by(connection, study_id, cutoff))

@@ -63,9 +63,9 @@ def test_startup_points_fill_the_space_and_later_ones_are_the_models() -> None:
     assert strategy.reads_history
 
 
-def test_before_anything_has_completed_points_are_random() -> None:
+def test_before_anything_has_completed_points_are_spread() -> None:
     suggestions = make(definition(startup=0), 1).suggest(range(4))
-    assert [suggestion.why["sampler"] for suggestion in suggestions] == ["random"] * 4
+    assert [(each.origin, each.why["sampler"]) for each in suggestions] == [("startup", "spread")] * 4
 
 
 def test_it_beats_random_search() -> None:
