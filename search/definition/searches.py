@@ -27,11 +27,18 @@ class RandomSearch(Part):
 
 
 class BayesianSearch(Part):
-    """Points suggested by a model of the results so far (a tree-structured Parzen estimator)."""
+    """Points suggested by a model of the results so far: a Gaussian process, or a Parzen estimator over many."""
 
     strategy: Literal["bayesian"] = Field(description=_STRATEGY)
     seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
-    startup: int = Field(10, ge=0, le=MOST_TRIALS, description="How many trials are random before the model suggests")
+    startup: int = Field(
+        10, ge=0, le=MOST_TRIALS, description="How many trials are spread over the space before the model suggests"
+    )
+    model: Literal["auto", "gp", "tpe"] = Field(
+        "auto",
+        description="gp: a Gaussian process; tpe: a tree-structured Parzen estimator; "
+        "auto: gp up to 200 results over up to 32 parameters, and tpe beyond",
+    )
 
 
 class SobolSearch(Part):

@@ -29,7 +29,9 @@ from search.surrogates.design import spread
 from search.surrogates.engines import Engine, Gaussian, Parzen
 from search.surrogates.proposals import Accept
 
-MOST_GAUSSIAN = 200
+# What a Gaussian process costs grows with the square of both; beyond these the Parzen estimator takes over.
+_MOST_RESULTS = 200
+_MOST_COLUMNS = 32
 _MATES = 2**62  # trial numbers from here on stand for the points of the call under way
 
 Candidate: TypeAlias = tuple[str, dict[str, Any], Point]  # origin, further reasons, point
@@ -45,6 +47,7 @@ class Bayesian:
             raise TypeError("not a bayesian study")
         self._seed = seed
         self._startup = definition.search.startup
+        self._wanted = definition.search.model
         self._held = dict(held(definition))
         kept = {
             name: FixedParameter(type="fixed", value=value, when=definition.space[name].when)
@@ -100,16 +103,31 @@ class Bayesian:
         results = self._evidence.results()
         if not results.known or not len(self._columns):
             return []
-        name = "gp" if len(results) <= MOST_GAUSSIAN else "tpe"
+        name, because = self._chosen(len(results))
         begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
         pending = [self._evidence.pending[number] for number in sorted(self._evidence.pending)]
         rows = np.array([*pending, *begun]).reshape(-1, len(self._columns))
         rng = self._random(indices.start, salt=MODEL_SALT)
         found = self._engines[name].propose(results, rows, rng, len(modelled), self._accept())
+        said = {"sampler": name, "because": because}
         return [
-            ("model", {"sampler": name, "expected_improvement": each.improvement}, self._columns.decode(each.row))
+            (
+                "model",
+                said if each.improvement is None else {**said, "expected_improvement": each.improvement},
+                self._columns.decode(each.row),
+            )
             for each in found
         ]
+
+    def _chosen(self, results: int) -> tuple[str, str]:
+        """Return the model that suggests after so many results, and why it does."""
+        if self._wanted != "auto":
+            return self._wanted, "search.model"
+        if len(self._columns) > _MOST_COLUMNS:
+            return "tpe", f"{len(self._columns)} parameters, more than {_MOST_COLUMNS}"
+        if results > _MOST_RESULTS:
+            return "tpe", f"{results} results, more than {_MOST_RESULTS}"
+        return "gp", f"{results} results, up to {_MOST_RESULTS}"
 
     def _accept(self) -> Accept:
         """Return the test of one call: a row must keep the constraints, and be new where there are only so many."""

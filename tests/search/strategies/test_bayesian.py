@@ -78,6 +78,50 @@ def test_it_beats_random_search() -> None:
     assert model < 0.75 * random
 
 
+@pytest.mark.parametrize(
+    ("search", "trials", "sampler", "because"),
+    [
+        ({}, 12, "gp", "12 results, up to 200"),
+        ({}, 201, "tpe", "201 results, more than 200"),
+        ({"model": "tpe"}, 12, "tpe", "search.model"),
+        ({"model": "gp"}, 201, "gp", "search.model"),
+    ],
+)
+def test_it_chooses_its_model_and_says_why(search: dict[str, Any], trials: int, sampler: str, because: str) -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    strategy = make(parse_study({**raw, "search": {"strategy": "bayesian", **search}}), 1)
+    points = make(definition(strategy="random"), 2).suggest(range(trials))
+    strategy.update(
+        [record(i, seq=i, state="completed", params=p.params, score=loss(p.params)) for i, p in enumerate(points)]
+    )
+    (suggestion,) = strategy.suggest(range(trials, trials + 1))
+    assert (suggestion.why["sampler"], suggestion.why["because"]) == (sampler, because)
+    assert ("expected_improvement" in suggestion.why) == (sampler == "gp")
+
+
+def test_few_trials_search_few_parameters() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    few = make(parse_study({**raw, "budget": {"trials": 6}}), 1).suggest(range(6))
+    assert {suggestion.params.get("warmup") for suggestion in few} == {0.0}
+    assert few[0].why["held"] == ["momentum", "warmup"] or few[0].why["held"] == ["warmup"]
+    assert len({suggestion.params["lr"] for suggestion in few}) == 6
+    many = make(parse_study({**raw, "budget": {"trials": 60}}), 1).suggest(range(6))
+    assert "held" not in many[0].why
+    assert len({suggestion.params["warmup"] for suggestion in many}) == 6
+
+
+def test_early_points_lie_where_the_catalog_advises() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    raw["space"] = {
+        "optimizer": {"type": "categorical", "choices": ["adam"]},
+        "lr": {**DIGITS["lr"], "low": 1e-8, "high": 1e3},
+    }
+    points = make(parse_study(raw), 3).suggest(range(8))
+    advised = [1e-4 <= point.params["lr"] <= 1e-1 for point in points]
+    assert sum(advised) >= 6
+    assert advised[3] is False or advised[7] is False
+
+
 def test_why_says_what_was_seen() -> None:
     strategy = make(definition(startup=0), 1)
     points = [suggestion.params for suggestion in make(definition(strategy="random"), 9).suggest(range(3))]
