@@ -24,10 +24,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from search.analysis.codings import Coding, Finished, coding
 from search.analysis.table import Importance, ImportanceRecord, Observation
 from search.space.parameters import Parameter
 from search.space.plan import plan
-from search.strategies.history import Coding, History, coding
 
 SAMPLE = 200
 TREES = 10
@@ -153,10 +153,7 @@ def _evaluate(
     """Ask Optuna; empty where the trials do not differ, in value or in parameters, so that nothing can be told."""
     if len({trial.value for trial in trials}) < 2:
         return {}
-    history = History()
-    study = optuna.create_study(storage=history, direction="minimize")
-    for trial in trials:
-        history.put(trial.number, trial)
+    study = optuna.create_study(storage=Finished(trials), direction="minimize")
     try:
         found = evaluator.evaluate(study)
     except RuntimeError:  # fANOVA: no tree of the forest has any variance

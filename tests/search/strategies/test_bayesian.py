@@ -15,10 +15,8 @@ from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_stud
 from search.definition.planning import plan_of
 from search.records import Params, Suggestion, TrialRecord
 from search.space.constraints import Constraint
-from search.space.parameters import FloatParameter
 from search.space.validation import validate_point
 from search.strategies.base import Strategy
-from search.strategies.history import coding
 from search.strategies.table import make
 from tests.support.records import record
 
@@ -342,18 +340,6 @@ def test_suggestions_keep_constraints_that_leave_little_room() -> None:
     _, records = optimize(raw, seed=3, trials=40, score=lambda params: params["x0"] + abs(math.log10(params["lr"])))
     the_plan = plan_of(raw)
     assert [validate_point(the_plan, record.params or {}) for record in records] == [[]] * 40
-
-
-@pytest.mark.parametrize("scale", ["linear", "log", "reverse_log", "logit"])
-def test_codes_and_values_agree(scale: Any) -> None:
-    parameter = FloatParameter(type="float", low=0.001, high=0.9995, scale=scale)
-    code = coding(parameter)
-    for value in (0.001, 0.01, 0.5, 0.99, 0.9995):
-        coded = code.encode(value)
-        assert coded is not None
-        assert code.distribution._contains(coded)
-        assert code.decode(coded) == pytest.approx(value, rel=1e-9)
-    assert (code.encode(1.0), code.encode(math.nan), code.encode(True)) == (None, None, None)
 
 
 def test_what_is_not_searched_tells_the_model_nothing() -> None:
