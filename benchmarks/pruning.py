@@ -5,6 +5,11 @@ whole and once pruned by ASHA as shipped, decided by the same code as in the ser
 trials at a time. Compared are the best configurations (normalised regret: 0 is the table's best, 1 a middling one) and
 the epochs that were trained. "Within noise" is the table's luck: what the winner by all seeds but one comes to with
 the remaining one.
+
+A study with two objectives, the loss against the steps of the optimizer (`benchmarks.pruning_fronts`), is pruned likewise.
+Compared are the volumes of the fronts that the studies find, by the mean losses over all seeds; "within noise" is what
+two whole studies of the same points differ by for the seeds of their trainings alone. All are means over the studies:
+most lose nothing.
 """
 
 import argparse
@@ -15,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks import pruning_fronts as fronts
 from benchmarks.promises import Promise, line, show, table
 from benchmarks.tables.statistics import luck
 from benchmarks.tables.table import Table, load, names
@@ -36,14 +42,23 @@ class Pair:
     pruned: float
     share: float
 
+    @property
+    def added(self) -> float:
+        """How much regret pruning adds; where both chose points that diverge with some seed, nothing."""
+        return 0.0 if self.pruned == self.whole else self.pruned - self.whole
+
+
+def rule(recorded: Table) -> AshaPruning:
+    """Return how trials of this table are pruned."""
+    return AshaPruning(kind="asha", min_steps=FIRST[recorded.epochs])
+
 
 def study(recorded: Table, seed: int) -> Pair:
     """Run one study of random points both ways."""
     rng = np.random.default_rng(seed)
     points = [recorded.points[place] for place in rng.choice(len(recorded.points), TRIALS, replace=False)]
     curves = [_curve(recorded, point, int(rng.integers(recorded.seeds))) for point in points]
-    pruning = AshaPruning(kind="asha", min_steps=FIRST[recorded.epochs])
-    steps = simulate(pruning, curves, workers=WORKERS, seed=seed)
+    steps = simulate(rule(recorded), curves, workers=WORKERS, seed=seed)
     whole = [len(curve) for curve in curves]
     regrets = [recorded.normalised_regret(point) for point in points]
     return Pair(
@@ -70,18 +85,18 @@ def measure(name: str, seeds: int) -> list[Pair]:
     return [study(recorded, seed) for seed in range(seeds)]
 
 
-def main() -> None:
-    """Measure, print a table, and the line for programs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", action="store_true", help="end with one line for programs")
-    given = parser.parse_args()
-    seeds = 10 if given.quick else 300 if given.full else 100
+def measure_fronts(name: str, seeds: int) -> list[fronts.Fronts]:
+    """Run studies with two objectives on one table."""
+    recorded = load(name)
+    return [fronts.study(recorded, rule(recorded), trials=TRIALS, workers=WORKERS, seed=seed) for seed in range(seeds)]
+
+
+def single(seeds: int) -> list[Promise]:
+    """Compare and show studies with one objective."""
     rows, promises = [], []
     for name in names():
         pairs, noise = measure(name, seeds), luck(load(name))
-        lost = statistics.median(pair.pruned - pair.whole for pair in pairs)
+        lost = statistics.median(pair.added for pair in pairs)
         share = statistics.median(pair.share for pair in pairs)
         whole, pruned = (
             statistics.median(column) for column in zip(*((p.whole, p.pruned) for p in pairs), strict=True)
@@ -92,6 +107,36 @@ def main() -> None:
             Promise(f"{name}: regret added, in units of luck", lost / noise, 1.0, at_most=True),
         ]
     print(table(["table", "regret whole", "pruned", "added", "luck", "share of epochs"], rows))
+    return promises
+
+
+def double(seeds: int) -> list[Promise]:
+    """Compare and show studies with two objectives."""
+    rows, promises = [], []
+    for name in names():
+        runs = measure_fronts(name, seeds)
+        (lost, error), noise = fronts.lost(runs), fronts.noise(runs)
+        whole, pruned, share = (
+            statistics.mean(column) for column in zip(*((r.whole, r.pruned, r.share) for r in runs), strict=True)
+        )
+        rows.append([name, *(f"{value:.3f}" for value in (whole, pruned, lost, error, noise, share))])
+        promises += [
+            Promise(f"{name}, two objectives: share of epochs", share, MOST_SHARE, at_most=True),
+            Promise(f"{name}, two objectives: volume lost, in units of noise", lost / noise, 1.0, at_most=True),
+        ]
+    print(table(["table", "volume whole", "pruned", "lost", "+-", "noise", "share of epochs"], rows))
+    return promises
+
+
+def main() -> None:
+    """Measure, print a table, and the line for programs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--json", action="store_true", help="end with one line for programs")
+    given = parser.parse_args()
+    seeds = 10 if given.quick else 300 if given.full else 100
+    promises = single(seeds) + double(seeds)
     print(show(promises))
     if given.json:
         print(line("pruning", promises, seeds=seeds))

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
-from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Text
+from sqlalchemy.types import JSON, BigInteger, Boolean, Double, Integer, Text
 
 from models.rowsets import Columns, among, insert_rowset, pack, rowset
 from models.tables import Rung
@@ -31,6 +31,7 @@ _RUNG: Columns = {
     "step": BigInteger(),
     "bracket": Integer(),
     "score": Double(),
+    "losses": JSON(none_as_null=True),
     "stop": Boolean(),
     "reason": Text(),
 }
@@ -39,7 +40,10 @@ _STOP: Columns = {"number": Integer(), "step": BigInteger(), "reason": Text()}
 
 
 def add_rungs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
-    """Store scores at rungs (study_id, number, step, bracket, score, stop, reason); return the keys that are new."""
+    """Store scores at rungs (study_id, number, step, bracket, score, losses, stop, reason); return the keys that are new.
+
+    `losses` are all of them, of which `score` is the first; None where there is no more than that one.
+    """
     added = connection.execute(_new_rungs(connection.dialect.name), {"rows": pack(rows)})
     return {(row.study_id, row.number, row.step) for row in added}
 
@@ -75,6 +79,25 @@ def _at_rungs(dialect: str) -> CompoundSelect[Any]:
     return union_all(
         select(places.c.step, places.c.bracket, size.label("size"), nothing.label("number"), nowhere.label("reason")),
         select(nothing, cast(null(), Integer), nothing, cast(stops.c.number, BigInteger), stops.c.reason),
+    )
+
+
+def losses_at_rungs(
+    connection: Connection, study_id: int, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], dict[int, tuple[float, ...]]]:
+    """Return by (step, bracket) the losses of each trial there, by its number, of a study that has several."""
+    found: dict[tuple[int, int], dict[int, tuple[float, ...]]] = {place: {} for place in places}
+    rows = pack([{"step": step, "bracket": bracket} for step, bracket in places])
+    for row in connection.execute(_losses_at_rungs(connection.dialect.name), {"study": study_id, "places": rows}):
+        found[row.step, row.bracket][row.number] = tuple(row.losses)
+    return found
+
+
+@cache
+def _losses_at_rungs(dialect: str) -> Select[Any, Any, Any, Any]:
+    places = rowset(dialect, _PLACE, parameter="places")
+    return select(Rung.step, Rung.bracket, Rung.number, Rung.losses).where(
+        Rung.study_id == bindparam("study"), Rung.step == places.c.step, Rung.bracket == places.c.bracket
     )
 
 

@@ -263,8 +263,10 @@ class Rung(Table):
     study_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    # What the rule looked at: the score, or the metric that has bounds.
+    # What the rule looked at: the score, or the metric that has bounds; of several losses the first.
     score: Mapped[float]
+    # All of them where the study has several.
+    losses: Mapped[list[float] | None] = mapped_column(Json)
     # Scores are compared within a bracket.
     bracket: Mapped[int] = mapped_column(default=0, server_default="0")
     stop: Mapped[bool]

@@ -6,7 +6,7 @@ thousand points take some ten milliseconds a loss.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import le, lt
@@ -60,6 +60,21 @@ def fronts(points: Sequence[Losses]) -> Iterator[list[int]]:
         for place in found:
             remaining ^= 1 << place
         left = [place for place in left if remaining >> place & 1]
+
+
+def front_numbers(points: Sequence[Losses]) -> list[int]:
+    """Return for each point, from 1, the number of its front. Up to two losses cost n log n."""
+    if points and len(points[0]) > 2:
+        by_place = {place: number for number, places in enumerate(fronts(points), start=1) for place in places}
+        return [by_place[place] for place in range(len(points))]
+    numbers: dict[Losses, int] = {}
+    # By the first loss, so that only earlier points dominate: a front does if the least last loss on it is not greater.
+    least: list[float] = []
+    for point in sorted(set(points)):
+        place = bisect_right(least, point[-1])
+        least[place : place + 1] = [point[-1]]
+        numbers[point] = place + 1
+    return [numbers[point] for point in points]
 
 
 def crowding(points: Sequence[Losses]) -> list[float]:

@@ -47,7 +47,6 @@ class Parts:
     kind: str | None = None
     execution: str | None = None
     report: str | None = None
-    pruned: bool = False
 
 
 def cross_faults(parts: Parts) -> list[Fault]:
@@ -64,7 +63,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
     reported = None if parts.recipe is None else [metric.name for metric in parts.recipe.metrics]
     faults += name_faults(parts.metric_names, reported)
-    faults += objective_faults(parts.optimized, parts.strategy, parts.report, pruned=parts.pruned)
+    faults += objective_faults(parts.optimized, parts.strategy, parts.report)
     faults += _execution_faults(parts)
     faults += strategy_faults(parts.strategy, parts.space, parts.faulty)
     if parts.strategy == "grid":

@@ -6,7 +6,7 @@ from search.definition.metrics import MOST_OBJECTIVES
 from search.definition.searches import SEVERAL_OBJECTIVES
 from search.errors import Fault
 
-_LEAVE_ONE = "or give all but one the role constraint or store"
+LEAVE_ONE = "or give all but one the role constraint or store"
 
 
 def name_faults(names: Mapping[int, str], reported: Sequence[str] | None) -> list[Fault]:
@@ -23,9 +23,7 @@ def name_faults(names: Mapping[int, str], reported: Sequence[str] | None) -> lis
     return faults
 
 
-def objective_faults(
-    optimized: Sequence[str] | None, strategy: str | None, report: str | None, *, pruned: bool
-) -> list[Fault]:
+def objective_faults(optimized: Sequence[str] | None, strategy: str | None, report: str | None) -> list[Fault]:
     """Check how many metrics are optimized (None: it could not be read), and that the rest of the study can with them."""
     if optimized is None:
         return []
@@ -41,12 +39,9 @@ def objective_faults(
     faults = []
     if strategy is not None and strategy not in SEVERAL_OBJECTIVES:
         can = ", ".join(SEVERAL_OBJECTIVES)
-        message = f"{strategy} optimizes one metric, and several are given ({shown}): use {can}, {_LEAVE_ONE}"
+        message = f"{strategy} optimizes one metric, and several are given ({shown}): use {can}, {LEAVE_ONE}"
         faults.append(Fault("search.strategy", message))
     if report == "best":
-        message = f"of several optimized metrics ({shown}) no measurement is the best: give last, {_LEAVE_ONE}"
+        message = f"of several optimized metrics ({shown}) no measurement is the best: give last, {LEAVE_ONE}"
         faults.append(Fault("report", message))
-    if pruned:
-        message = f"trials are compared by one metric, and several are optimized ({shown}): leave it out, {_LEAVE_ONE}"
-        faults.append(Fault("pruning", message))
     return faults

@@ -95,7 +95,6 @@ class _Reader:
                 kind=objective_kind(self.raw.get("objective")),
                 execution=_text(self.raw, "execution"),
                 report=_text(self.raw, "report"),
-                pruned=isinstance(self.raw.get("pruning"), Mapping),
             )
         )
         cross += self._ending_faults()
@@ -114,8 +113,9 @@ class _Reader:
         return faults + (stopping_faults(stopping, context) if stopping is not None else [])
 
     def _optimized(self) -> int | None:
-        metrics = self.parts.get("metrics", (None,))
-        return None if None in metrics else sum(metric.role == "optimize" for metric in metrics)
+        raw = self.raw.get("metrics")
+        names = _optimized(raw) if isinstance(raw, list) else None
+        return None if names is None else len(names)
 
     def _reported(self) -> set[str] | None:
         """Name what trials report, as far as that is known; None where not every metric could be read."""

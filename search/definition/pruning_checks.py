@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from search.definition.kinds import Objective
 from search.definition.limits import Stopping
-from search.definition.prunings import HyperbandPruning, Pruning, ThresholdPruning, comparing, promotes
+from search.definition.metric_checks import LEAVE_ONE
+from search.definition.prunings import (
+    COMPARING,
+    HyperbandPruning,
+    PatiencePruning,
+    Pruning,
+    ThresholdPruning,
+    comparing,
+    promotes,
+)
 from search.errors import Fault
 
 # Strategies that expect nothing of what they suggest.
@@ -25,11 +34,33 @@ class Context:
 
 def pruning_faults(pruning: Pruning, context: Context) -> list[Fault]:
     """Return what contradicts the objective and the metrics."""
+    faults = _several_faults(pruning) if (context.optimized or 1) > 1 else []
     if isinstance(pruning, ThresholdPruning):
-        return _metric_faults(pruning, context)
-    if context.objective is None:
-        return []
-    last = context.objective.last_step
+        return faults + _metric_faults(pruning, context)
+    # One reason against promotion is enough.
+    if context.objective is None or (faults and promotes(pruning)):
+        return faults
+    return faults + _step_faults(pruning, context.objective)
+
+
+def _several_faults(pruning: Pruning) -> list[Fault]:
+    """Refuse what looks at one metric, where several are optimized."""
+    if isinstance(pruning, ThresholdPruning) and pruning.metric is None:
+        message = f"is required where several metrics are optimized: name the one that has bounds, {LEAVE_ONE}"
+        return [Fault("pruning.metric", message)]
+    if isinstance(pruning, PatiencePruning):
+        message = (
+            f"patience looks at one optimized metric, and several are given: use {', '.join(COMPARING)}, {LEAVE_ONE}"
+        )
+        return [Fault("pruning.kind", message)]
+    if promotes(pruning):
+        message = f"promote ranks by one optimized metric, and several are given: use stop, {LEAVE_ONE}"
+        return [Fault("pruning.mode", message)]
+    return []
+
+
+def _step_faults(pruning: Pruning, objective: Objective) -> list[Fault]:
+    last = objective.last_step
     if promotes(pruning) and last is None:
         message = f"promote needs to know when a trial is done, lest it waits for ever: {_SAY_LAST}, or use stop"
         return [Fault("pruning.mode", message)]

@@ -72,7 +72,7 @@ class ThresholdPruning(Part):
     """Stop a trial as soon as a metric leaves its bounds."""
 
     kind: Literal["threshold"] = Field(description=_KINDS)
-    metric: Name | None = Field(None, description="Of the study's metrics; absent = the optimized one")
+    metric: Name | None = Field(None, description="Of the study's metrics; absent = the only optimized one")
     lower: float | None = Field(None, description="Below this a trial stops")
     upper: float | None = Field(None, description="Above this a trial stops")
     warmup: _Warmup = 0

@@ -4,22 +4,17 @@ A test holds `Judge` and `search.trials.rungs` together: whatever is reported in
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from search.definition.prunings import Pruning, comparing, promotes
+from search.pareto import Losses
+from search.pruners.ranking import Standing, standings
 from search.pruners.table import SOLITARY, alone, bracket, compares_at, keep, reason, rung
 
-# Given scores by trial and how many of them go on: who does. The one place that knows what a better score is.
-Ranking = Callable[[Mapping[int, float], int], Collection[int]]
-
-
-def best(scores: Mapping[int, float], kept: int) -> set[int]:
-    """Return the trials with the `kept` lowest scores, and all that equal the last of them."""
-    if kept == 0:
-        return set()
-    last = sorted(scores.values())[kept - 1]
-    return {number for number, score in scores.items() if score <= last}
+# What was measured at a step, lower is better: one number, or the losses where there are several.
+Measured: TypeAlias = float | Losses
 
 
 @dataclass(slots=True)
@@ -29,65 +24,65 @@ class Judge:
     pruning: Pruning
     last: int | None = None
     seed: int = 0
-    ranking: Ranking = best
-    # By rung the score of each trial that reached it, and by trial its whole curve.
-    _rungs: dict[tuple[int, int], dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    # By rung the losses of each trial that reached it, and by trial its whole curve.
+    _rungs: dict[tuple[int, int], dict[int, Losses]] = field(default_factory=lambda: defaultdict(dict))
     _curves: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def report(self, number: int, step: int, score: float) -> str | None:
-        """Say why the trial stops, or waits, that measured `score` at `step`; None while it goes on."""
+    def report(self, number: int, step: int, measured: Measured) -> str | None:
+        """Say why the trial stops, or waits, that measured this at `step`; None while it goes on."""
+        losses = measured if isinstance(measured, tuple) else (measured,)
         place = bracket(self.pruning, number, seed=self.seed)
         if not rung(self.pruning, step, last=self.last, bracket=place):
             return None
-        said = self._alone(number, score)
+        said = self._alone(number, losses)
         if not compares_at(self.pruning, step, bracket=place):
             return None if comparing(self.pruning) else said
-        scores = self._rungs[step, place]
-        scores[number] = score
+        here = self._rungs[step, place]
+        here[number] = losses
         if self.pruning.kind in SOLITARY and said is None:
             return None
-        kept = keep(self.pruning, len(scores))
-        if number in self.ranking(scores, kept):
+        kept, standing = keep(self.pruning, len(here)), _standing(here, number)
+        if standing.rank <= kept:
             return None
-        why = reason(self.pruning, step=step, kept=kept, size=len(scores), bracket=place)
+        shown = standing if len(losses) > 1 else None
+        why = reason(self.pruning, step=step, kept=kept, size=len(here), standing=shown, bracket=place)
         return why if said is None else f"{said}; {why}"
 
     def promoted(self, number: int, step: int) -> bool:
         """Say whether a trial that waits at this rung may go on by now."""
-        scores = self._rungs[step, 0]
-        return number in self.ranking(scores, keep(self.pruning, len(scores)))
+        here = self._rungs[step, 0]
+        return _standing(here, number).rank <= keep(self.pruning, len(here))
 
     def foremost(self, waiting: Mapping[int, int]) -> int:
         """Return the best at the highest rung of those that wait (trial -> step, at least one)."""
         highest = max(waiting.values())
-        scores = {number: self._rungs[step, 0][number] for number, step in waiting.items() if step == highest}
-        return min(self.ranking(scores, 1))
+        there = {number: self._rungs[step, 0][number] for number, step in waiting.items() if step == highest}
+        return min(there, key=lambda number: (there[number], number))
 
-    def _alone(self, number: int, score: float) -> str | None:
+    def _alone(self, number: int, losses: Losses) -> str | None:
         if self.pruning.kind not in SOLITARY:
             return None
-        self._curves[number].append(score)
+        self._curves[number].append(losses[0])
         return alone(self.pruning, self._curves[number])
 
 
+def _standing(rung: Mapping[int, Losses], number: int) -> Standing:
+    return standings(rung, [number])[number]
+
+
 def simulate(
-    pruning: Pruning | None,
-    curves: Sequence[Sequence[float]],
-    *,
-    workers: int = 1,
-    seed: int = 0,
-    ranking: Ranking = best,
+    pruning: Pruning | None, curves: Sequence[Sequence[Measured]], *, workers: int = 1, seed: int = 0
 ) -> list[int]:
     """Return after how many steps each trial stops; who is not pruned has all of its curve.
 
-    `curves` holds the scores (lower is better) of each trial by step, the first trial to start first; the longest is that
+    `curves` holds what each trial measures by step (its score, or its losses; lower is better), the first trial to start first; the longest is that
     of a whole trial. So many `workers` train one step in each round, in the order of their trials' start. Where trials
     wait, a free worker takes up the first that was promoted before it starts another, and at the end, when nobody has a
     whole curve, the best that waits at the highest rung goes on.
     """
     if pruning is None:
         return [len(curve) for curve in curves]
-    floor = _Floor(curves, Judge(pruning, max(map(len, curves), default=0), seed, ranking), promotes(pruning))
+    floor = _Floor(curves, Judge(pruning, max(map(len, curves), default=0), seed), promotes(pruning))
     running: list[int] = []
     while True:
         while len(running) < workers and (number := floor.next(idle=not running)) is not None:
@@ -101,7 +96,7 @@ def simulate(
 class _Floor:
     """Trials on their way along recorded curves."""
 
-    curves: Sequence[Sequence[float]]
+    curves: Sequence[Sequence[Measured]]
     judge: Judge
     promotes: bool
     steps: list[int] = field(init=False)

@@ -5,7 +5,7 @@ within a bracket: of `size` scores the best `keep` go on; a score equal to the l
 looks at a trial *alone*, at what it has measured so far. Patience is of the second sort, and may have one of the first
 inside; then both must agree.
 
-How scores rank is no business of a rule: whoever has several objectives ranks in another way, and asks `keep` all the same.
+How trials rank is no business of a rule: where several losses are compared, `search.pruners.ranking` says who is better.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,10 @@ from typing import Any
 
 from search.definition.parse import StudyDefinition
 from search.definition.prunings import Pruning, ThresholdPruning, comparing, promotes
+from search.pareto import Losses
 from search.pruners import asha, hyperband, patience, percentile, threshold
-from search.scoring import score
+from search.pruners.ranking import Standing
+from search.scoring import losses
 
 
 def _no_bracket(pruning: Pruning, number: int, seed: int) -> int:
@@ -95,19 +97,24 @@ def alone(pruning: Pruning, curve: Sequence[float]) -> str | None:
     return SOLITARY[pruning.kind].verdict(pruning, curve)
 
 
-def watched(definition: StudyDefinition, values: Mapping[str, float]) -> float | None:
-    """Return what the study's pruning looks at in a measurement: the score, or the metric that has bounds, as it is."""
+def watched(definition: StudyDefinition, values: Mapping[str, float]) -> Losses | None:
+    """Return what the study's pruning looks at in a measurement: the losses, or the metric that has bounds, as it is."""
     pruning = definition.pruning
-    if isinstance(pruning, ThresholdPruning):
-        return values.get(pruning.metric or definition.objectives[0].name)
-    return score(definition, values)
+    if not isinstance(pruning, ThresholdPruning):
+        return losses(definition, values)
+    value = values.get(pruning.metric or definition.objectives[0].name)
+    return None if value is None else (value,)
 
 
-def reason(pruning: Pruning, *, step: int, kept: int, size: int, rank: int | None = None, bracket: int = 0) -> str:
-    """Say why a trial stops, or waits; `rank` counts from 1, the best."""
+def reason(
+    pruning: Pruning, *, step: int, kept: int, size: int, standing: Standing | None = None, bracket: int = 0
+) -> str:
+    """Say why a trial stops, or waits; with its standing where several losses are compared."""
     rule = comparing(pruning) or pruning
     if promotes(pruning):
         return f"{rule.kind}: waits at step {step}; of {size} there the best {kept} go on"
-    place = f"rank {rank} of {size}" if rank is not None else f"behind the best {kept} of {size}"
+    place = f"behind the best {kept} of {size}"
+    if standing is not None:
+        place = f"rank {standing.rank} of {size}, on front {standing.front},"
     where = f"step {step}" if rule.kind != "hyperband" else f"step {step} of bracket {bracket}"
     return f"{rule.kind}: {place} at {where}; the best {kept} go on"

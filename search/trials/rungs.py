@@ -11,6 +11,8 @@ from models import rungs
 from models.session import Connection
 from search.definition.parse import StudyDefinition
 from search.definition.prunings import Pruning, comparing, promotes
+from search.pareto import Losses
+from search.pruners.ranking import standings
 from search.pruners.table import SOLITARY, alone, bracket, compares_at, keep, reason, rung, watched
 
 Place = tuple[int, int, int]
@@ -38,7 +40,7 @@ class _Report(Protocol):
 class _Score:
     """What a trial has at a rung, and what its own rule says of that; `said` of one that needs the whole curve is open."""
 
-    value: float
+    losses: Losses
     bracket: int
     said: str | None
 
@@ -73,10 +75,10 @@ def _scores(reports: Sequence[_Report]) -> tuple[dict[Place, _Score], dict[int, 
         place = bracket(pruning, number, seed=definition.search.seed or 0)
         if not rung(pruning, report.step, last=definition.objective.last_step, bracket=place):
             continue
-        value = watched(definition, report.values)
-        if value is not None:
-            said = alone(pruning, [value]) if _by_latest(pruning) else None
-            scores[report.claim.study_id, number, report.step] = _Score(value, place, said)
+        losses = watched(definition, report.values)
+        if losses is not None:
+            said = alone(pruning, losses) if _by_latest(pruning) else None
+            scores[report.claim.study_id, number, report.step] = _Score(losses, place, said)
             prunings[report.claim.study_id] = pruning
     return scores, prunings
 
@@ -87,8 +89,9 @@ def _by_latest(pruning: Pruning) -> bool:
 
 def _row(place: Place, score: _Score) -> dict[str, Any]:
     study_id, number, step = place
-    row = {"study_id": study_id, "number": number, "step": step, "bracket": score.bracket, "score": score.value}
-    return row | {"stop": score.said is not None, "reason": score.said}
+    row = {"study_id": study_id, "number": number, "step": step, "bracket": score.bracket, "score": score.losses[0]}
+    several = list(score.losses) if len(score.losses) > 1 else None
+    return row | {"losses": several, "stop": score.said is not None, "reason": score.said}
 
 
 def _judge(
@@ -130,6 +133,8 @@ def _compare(
     for place in sorted(new, key=lambda place: place[2]):
         if compares_at(pruning, place[2], bracket=here[place].bracket):
             groups.setdefault((place[2], here[place].bracket), []).append(place[1])
+    if any(len(score.losses) > 1 for score in here.values()):
+        return _compare_losses(connection, pruning, study_id, here, groups)
     sizes, standing = rungs.at_rungs(connection, study_id, list(groups), _numbers(here))
     # Whatever a trial's own rule says, it says it in the same words of every trial.
     said = next((f"{why}; " for why in new.values() if why is not None), "")
@@ -143,6 +148,29 @@ def _compare(
         if promotes(pruning):
             rungs.promote(connection, study_id, step, rank=kept)
     return standing
+
+
+def _compare_losses(
+    connection: Connection,
+    pruning: Pruning,
+    study_id: int,
+    here: Mapping[Place, _Score],
+    groups: Mapping[tuple[int, int], Sequence[int]],
+) -> dict[int, str]:
+    """Do the same where trials have several losses.
+
+    What another transaction has not committed yet is not seen; who is judged here has its row from this one.
+    """
+    stopped = []
+    ranked = rungs.losses_at_rungs(connection, study_id, list(groups)) if groups else {}
+    for (step, lane), losses in ranked.items():
+        kept, size = keep(pruning, len(losses)), len(losses)
+        for number, standing in standings(losses, groups[step, lane]).items():
+            if standing.rank > kept:
+                why = reason(pruning, step=step, kept=kept, size=size, standing=standing, bracket=lane)
+                stopped.append(_stop((study_id, number, step), why))
+    rungs.stop_these(connection, study_id, stopped)
+    return rungs.stops(connection, study_id, _numbers(here))
 
 
 def _numbers(places: Iterable[Place]) -> list[int]:

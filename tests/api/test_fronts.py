@@ -114,10 +114,14 @@ def test_a_result_needs_every_objective_and_constraint(stage: Stage) -> None:
 
 def test_a_bad_study_is_refused_whole(stage: Stage) -> None:
     before = stage.rows()
-    raw = {**copy.deepcopy(TRADEOFFS), "search": {"strategy": "bayesian"}, "pruning": {"kind": "median"}}
+    raw = {
+        **copy.deepcopy(TRADEOFFS),
+        "search": {"strategy": "bayesian"},
+        "pruning": {"kind": "patience", "patience": 2},
+    }
     raw["metrics"][2].pop("threshold")
     refused = faults(stage.client.post("/v1/studies", json=raw))
-    assert refused.keys() == {"metrics[2].threshold", "search.strategy", "pruning"}
+    assert refused.keys() == {"metrics[2].threshold", "search.strategy", "pruning.kind"}
     assert stage.rows() == before
 
 
@@ -142,3 +146,32 @@ def test_the_picture_of_one_metric_leaves_out_the_infeasible(stage: Stage) -> No
         assert tell(stage, ask(stage, study), {"error": 1 / latency, "latency_ms": latency}).status_code == 200
     assert "1 completed and 0 pruned trials" in stage.client.get(f"/v1/studies/{study}/history.svg").text
     assert stage.get(f"/studies/{study}")["best"] == {"number": 0, "value": 0.2}
+
+
+def test_a_client_is_told_to_stop_by_front_and_rank(stage: Stage) -> None:
+    """Two of four are the ends of the front; the third lies between them, and the fourth behind."""
+    study = made(stage, pruning={"kind": "asha", "reduction": 2, "min_steps": 3})
+    trials = [ask(stage, study) for _ in range(4)]
+    points = [(0.1, 9e4), (0.9, 1e3), (0.5, 5e4), (0.6, 6e4)]
+    said = [measure(stage, trial, 3, error, size) for trial, (error, size) in zip(trials, points, strict=True)]
+    assert [(reply["should_stop"], reply["reason"]) for reply in said] == [
+        (False, None),
+        (False, None),
+        (True, "asha: rank 3 of 3, on front 1, at step 3; the best 1 go on"),
+        (True, "asha: rank 4 of 4, on front 2, at step 3; the best 2 go on"),
+    ]
+    assert measure(stage, trials[2], 3, *points[2]) == said[2]
+    told = tell(stage, trials[3], {"error": 0.1, "parameters": 1.0, "latency_ms": 1.0}).json()
+    assert (told["state"], told["reason"]) == ("pruned", said[3]["reason"])
+    assert tell(stage, trials[0], VALUES).json()["state"] == "completed"
+    assert [trial["number"] for trial in stage.get(f"/studies/{study}/pareto")["data"]] == [trials[0]["number"]]
+
+
+def measure(stage: Stage, trial: Study, step: int, error: float, parameters: float) -> Any:
+    values = {"error": error, "parameters": parameters, "latency_ms": 10.0}
+    body = {"token": trial["token"], "measurements": [{"step": step, "values": values}]}
+    reply = stage.client.post(f"/v1/trials/{trial['id']}/measurements", json=body)
+    assert reply.status_code == 200, reply.text
+    said = reply.json()
+    said.pop("lease_expires_at")
+    return said

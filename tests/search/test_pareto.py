@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search import pareto
-from search.pareto import Losses, Volume, crowding, dominates, dominators, front, fronts, hypervolume
+from search.pareto import Losses, Volume, crowding, dominates, dominators, front, front_numbers, fronts, hypervolume
 
 REACH = 5
 
@@ -64,8 +64,17 @@ def test_fronts_are_peeled_one_after_the_other(points: list[Losses]) -> None:
     assert left == []
 
 
+@given(point_sets(most=20))
+def test_fronts_are_numbered_as_they_are_peeled(points: list[Losses]) -> None:
+    numbers = front_numbers(points)
+    peeled = [[place for place, number in enumerate(numbers) if number == front] for front in sorted(set(numbers))]
+    assert peeled == list(fronts(points))
+    assert min(numbers) == 1
+
+
 def test_nothing_has_no_front() -> None:
     assert (front([]), list(fronts([])), dominators([]), crowding([])) == ([], [], [], [])
+    assert front_numbers([]) == []
 
 
 def test_crowding_is_the_gap_between_neighbours() -> None:

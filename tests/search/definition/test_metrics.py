@@ -94,12 +94,12 @@ def test_every_fault_is_named_at_once() -> None:
         metrics=[*objectives(2), metric("constraint")],
         search={"strategy": "bayesian"},
         report="best",
-        pruning={"kind": "asha"},
+        pruning={"kind": "asha", "mode": "promote"},
     )
     found = faults(raw)
-    assert found.keys() == {"metrics[2].threshold", "search.strategy", "report", "pruning"}
+    assert found.keys() == {"metrics[2].threshold", "search.strategy", "report", "pruning.mode"}
     assert "give last" in found["report"]
-    assert "leave it out" in found["pruning"]
+    assert "use stop, or give all but one the role" in found["pruning.mode"]
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,6 @@ def test_all_faults_at_once() -> None:
         "space.batch_size.choices[1]",
         "space.batch_size.choices[2]",
         "search.seed",
-        "pruning",
         "pruning.reduction",
         "pruning.z",
         "budget.seconds",

@@ -7,7 +7,16 @@ import pytest
 from search.definition.parse import parse_study
 from tests.search.definition.test_parse import Study, faults_of, study
 
+TWO = {
+    "metrics": [{"name": "value", "goal": "minimize"}, {"name": "size", "goal": "minimize"}],
+    "search": {"strategy": "nsga2"},
+}
 BAD = [
+    ("promotion by several metrics", study("branin", **TWO, pruning={"kind": "asha", "mode": "promote"}), "pruning.mode", "use stop, or give all but one"),
+    ("patience for several metrics", study("branin", **TWO, pruning={"kind": "patience", "patience": 1}), "pruning.kind", "use asha, hyperband, median, percentile, or give"),
+    ("patience around a rule for several metrics", study("branin", **TWO, pruning={"kind": "patience", "patience": 1, "rule": {"kind": "median"}}), "pruning.kind", "several are given"),
+    ("a bound on none of several metrics", study("branin", **TWO, pruning={"kind": "threshold", "upper": 1}), "pruning.metric", "name the one that has bounds"),
+    ("brackets without an end for several metrics", study("branin", **TWO, pruning={"kind": "hyperband"}), "pruning.max_steps", "is required"),
     ("promotion that is misspelt", study(pruning={"kind": "asha", "mode": "wait"}), "pruning.mode", "valid are stop, promote"),
     ("promotion without an end", study("branin", pruning={"kind": "asha", "mode": "promote"}), "pruning.mode", "objective.steps"),
     ("brackets without an end", study("branin", pruning={"kind": "hyperband"}), "pruning.max_steps", "is required"),
@@ -68,3 +77,20 @@ def test_a_metric_that_the_recipe_reports_may_have_bounds() -> None:
         "branin", metrics=[{"name": "value", "goal": "minimize"}, {"name": "t", "goal": "minimize", "role": "store"}]
     )
     assert parse_study({**measured, "pruning": {"kind": "threshold", "lower": 0, "metric": "t"}}).pruning is not None
+
+
+@pytest.mark.parametrize(
+    "pruning",
+    [
+        {"kind": "asha"},
+        {"kind": "hyperband", "max_steps": 9},
+        {"kind": "median"},
+        {"kind": "percentile", "percentile": 25},
+        {"kind": "threshold", "upper": 1, "metric": "size"},
+    ],
+    ids=lambda pruning: str(pruning["kind"]),
+)
+def test_studies_of_several_metrics_may_prune(pruning: Study) -> None:
+    read = parse_study(study("branin", **TWO, pruning=pruning)).pruning
+    assert read is not None
+    assert read.kind == pruning["kind"]

@@ -17,6 +17,7 @@ from search.definition.prunings import (
     Pruning,
     ThresholdPruning,
 )
+from search.pruners.ranking import Standing
 from search.pruners.table import COMPARISONS, SOLITARY, alone, bracket, keep, reason, rung, rungs
 
 ASHA = AshaPruning(kind="asha", reduction=3, min_steps=1)
@@ -158,7 +159,8 @@ def test_threshold(value: float, said: str | None) -> None:
 
 
 def test_reasons_name_rung_rank_and_size() -> None:
-    assert reason(ASHA, step=3, kept=2, size=7, rank=5) == "asha: rank 5 of 7 at step 3; the best 2 go on"
+    said = reason(ASHA, step=3, kept=2, size=7, standing=Standing(front=2, rank=5))
+    assert said == "asha: rank 5 of 7, on front 2, at step 3; the best 2 go on"
     assert reason(MEDIAN, step=8, kept=4, size=8) == "median: behind the best 4 of 8 at step 8; the best 4 go on"
     assert reason(PROMOTE, step=3, kept=0, size=2) == "asha: waits at step 3; of 2 there the best 0 go on"
     assert reason(BRACKETS, step=6, kept=1, size=2, bracket=1).endswith("at step 6 of bracket 1; the best 1 go on")

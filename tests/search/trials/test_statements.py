@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from models.session import Database
 from models.states import TrialState
-from search.trials.dispatch import Claim, Dispatcher, Ran, Result
+from search.trials.dispatch import Claim, Dispatcher, Ran, Report, Result
 from search.trials.failures import Failure
 from tests.support.ledger import Ledger, definition, done, report
 
@@ -107,3 +107,14 @@ def test_five_steps_of_every_trial(ledger: Ledger, size: int, pruning: Any, most
     reports = [report(claim, step, 1 / (1 + claim.number)) for step in range(1, 6) for claim in claims]
     cost = _cost(ledger, lambda: worker.report(reports))
     assert cost == most if size > 1 else cost <= most
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_five_steps_of_every_trial_with_two_objectives(ledger: Ledger, size: int) -> None:
+    """Scores, all losses at the rungs, who stops, and what stands: however many rungs and trials there are."""
+    metrics = [{"name": name, "goal": "minimize"} for name in ("val_loss", "train_loss")]
+    worker, claims = _claimed(ledger, size, pruning={"kind": "median", "startup": 1}, metrics=metrics)
+    values = [dict.fromkeys(("val_loss", "train_loss"), 1 / (1 + claim.number)) for claim in claims]
+    reports = [Report(claim, step, value) for step in range(1, 6) for claim, value in zip(claims, values, strict=True)]
+    cost = _cost(ledger, lambda: worker.report(reports))
+    assert cost == 2 + 4 if size > 1 else cost <= 2 + 4
