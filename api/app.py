@@ -30,6 +30,7 @@ from api.routes import (
     lab_page,
     pages,
     remote,
+    starts,
     studies,
     trials,
 )
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         fronts.router,
         trials.router,
         analysis.router,
+        starts.router,
         remote.router,
         interventions.router,
         catalogs.router,

@@ -19,6 +19,18 @@ ASKS = {
         value={"client_id": "laptop-1", "count": 4, "lease_seconds": 600},
     ),
 }
+GIVEN_TRIALS = {
+    "a known good point": Example(summary="To be tried", value={"trials": [{"params": {"lr": 0.01, "warmup": 0.1}}]}),
+    "finished trials": Example(
+        summary="Results from elsewhere, which are not run again",
+        value={
+            "trials": [
+                {"params": {"lr": 0.03, "warmup": 0.0}, "values": {"val_loss": 0.2}, "reason": "notebook of May"},
+                {"params": {"lr": 1.0, "warmup": 0.0}, "state": "diverged"},
+            ]
+        },
+    ),
+}
 TELLS = {
     "a result": Example(summary="Completed", value={"token": _TOKEN, "values": {"val_loss": 0.25}}),
     "as measured": Example(summary="Completed, with the values of its measurements", value={"token": _TOKEN}),

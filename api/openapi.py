@@ -9,6 +9,7 @@ from fastapi.openapi.models import Example
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from api.schemas.enqueueing import GivenTrialsIn
 from api.schemas.importing import ImportIn
 from api.schemas.problems import PROBLEM_SCHEMA
 from api.schemas.remote import BODIES
@@ -16,7 +17,7 @@ from search.definition.schema import StudyDefinition
 from search.studies.service import EDITABLE
 
 GUARD = "/v1/"
-_BODIES: tuple[type[BaseModel], ...] = (*BODIES, ImportIn)
+_BODIES: tuple[type[BaseModel], ...] = (*BODIES, ImportIn, GivenTrialsIn)
 _REF = "#/components/schemas/"
 _JSON = "application/json"
 _PLACE = re.compile(r"\{\w+\}")  # of an id in a path; no id holds a colon, which a verb follows

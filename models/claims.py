@@ -37,7 +37,8 @@ from models.tables import Attempt, Lease, Moment, Rung, Study, Trial
 class Claimed:
     """A trial that this worker now holds. `draw` is set while its parameters are still to be suggested.
 
-    `companions` is the most trials, itself included, that may share a trainer with it; None = any.
+    `companions` is the most trials, itself included, that may share a trainer with it; None = any. `origin` is where a
+    trial came from that was queued before this claim; None for one that the claim made.
     """
 
     study_id: int
@@ -47,6 +48,7 @@ class Claimed:
     draw: int | None
     params: Mapping[str, Any] | None
     companions: int | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Reservation:
     study: Row[Any]
     again: Sequence[Row[Any]]
     numbers: range
-    draws: range
+    draws: Sequence[int]
     open: int
 
     def cut(self, most: int) -> "Reservation":
@@ -114,7 +116,12 @@ def claimable(now: ColumnElement[datetime]) -> ColumnElement[bool]:
         Study.state == StudyState.RUNNING,
         Study.closing.is_(None),
         or_(Study.parallelism.is_(None), Study.running < Study.parallelism),
-        or_(Study.allocated < Study.budget, waiting),
+        or_(
+            Study.allocated + Study.reserved < Study.budget,
+            waiting,
+            # What it keeps for its replicates is due: whoever claims queues them.
+            and_(Study.reserved > 0, Study.finished == Study.allocated),
+        ),
     )
 
 
@@ -132,10 +139,11 @@ def reserve(connection: Connection, study_id: int, *, capacity: int, now: dateti
         return None
     waiting = study.allocated - study.finished - study.running
     again = _waiting(connection, study_id, slots, now) if waiting > 0 else []
-    fresh = min(slots - len(again), study.budget - study.allocated)
+    left = study.budget - study.reserved - study.allocated
+    fresh = min(slots - len(again), left)
     if fresh + len(again) <= 0:
         return None
-    unfinished = study.running + (again[0].due if again else 0) + study.budget - study.allocated
+    unfinished = study.running + (again[0].due if again else 0) + left
     return Reservation(
         study=study,
         again=again,
@@ -178,6 +186,7 @@ _WAITING = (
         Trial.attempt,
         Trial.draw,
         Trial.params,
+        Trial.origin,
         select(func.count()).select_from(_OTHERS).where(_due(_OTHERS)).scalar_subquery().label("due"),
     )
     .where(_due(Trial.__table__))
@@ -206,9 +215,14 @@ def take(
     """
     study = reservation.study
     claimed = [
-        _claimed(study.id, row.number, row.attempt + 1, row.draw, row.params, companions.get(row.number))
+        replace(
+            _claimed(study.id, row.number, row.attempt + 1, row.draw, row.params),
+            companions=companions.get(row.number),
+            origin=row.origin,
+        )
         for row in reservation.again
     ]
+    again = len(claimed)
     claimed += [
         _claimed(study.id, number, 1, draw, point["params"])
         for number, draw, point in zip(reservation.numbers, reservation.draws, points, strict=True)
@@ -218,9 +232,9 @@ def take(
             target=TrialState.RUNNING,
             number=claim.number,
             attempt=claim.attempt,
-            source=TrialState.QUEUED if claim.attempt > 1 else None,
+            source=TrialState.QUEUED if place < again else None,
         )
-        for claim in claimed
+        for place, claim in enumerate(claimed)
     ]
     seqs = record(connection, study, changes, now)
     _run_again(connection, reservation, seqs, now)
@@ -229,7 +243,8 @@ def take(
     _grant(connection, study.id, claimed, {"worker": worker, "now": now, "seconds": seconds, "together": together})
     counters = {
         "allocated": study.allocated + len(reservation.numbers),
-        "drawn": study.drawn + len(reservation.draws),
+        # A grid passes over the draws whose points were queued by hand.
+        "drawn": reservation.draws[-1] + 1 if reservation.draws else study.drawn,
         "running": study.running + len(claimed),
         "seq": study.seq + len(changes),
         "started_at": study.started_at or now,
@@ -238,14 +253,7 @@ def take(
     return claimed
 
 
-def _claimed(
-    study_id: int,
-    number: int,
-    attempt: int,
-    draw: int,
-    params: Mapping[str, Any] | None,
-    companions: int | None = None,
-) -> Claimed:
+def _claimed(study_id: int, number: int, attempt: int, draw: int, params: Mapping[str, Any] | None) -> Claimed:
     return Claimed(
         study_id=study_id,
         number=number,
@@ -253,7 +261,6 @@ def _claimed(
         token=secrets.token_hex(16),
         draw=draw if params is None else None,
         params=params,
-        companions=companions,
     )
 
 
@@ -386,7 +393,7 @@ def still_held(connection: Connection, study_id: int, worker: str) -> list[Claim
     ).all()
     if not leases:
         return []
-    query = select(Trial.number, Trial.draw, Trial.params).where(
+    query = select(Trial.number, Trial.draw, Trial.params, Trial.origin).where(
         Trial.study_id == study_id, Trial.number.in_([lease.number for lease in leases])
     )
     trials = {row.number: row for row in connection.execute(query)}
@@ -394,6 +401,7 @@ def still_held(connection: Connection, study_id: int, worker: str) -> list[Claim
         replace(
             _claimed(study_id, lease.number, lease.attempt, trials[lease.number].draw, trials[lease.number].params),
             token=lease.token,
+            origin=trials[lease.number].origin,
         )
         for lease in leases
     ]

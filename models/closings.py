@@ -1,5 +1,6 @@
 """Closing studies: cancel what waits, and end the study now or with its last running trial."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -111,10 +112,24 @@ def close(connection: Connection, study: Row[Any], closing: str, *, reason: str,
     connection.execute(update(Study).where(Study.id == study.id).values(closing=closing, reason=reason))
 
 
-def close_if_spent(connection: Connection, study_id: int, now: datetime) -> None:
-    """Close a running study whose seconds are spent."""
+def end_search(
+    connection: Connection, study: Row[Any], definition: Mapping[str, Any], *, reason: str, now: datetime
+) -> None:
+    """End the search of a locked study that keeps replicates: they are all that is started from now on.
+
+    What waits is cancelled; the budget is lowered to what is allocated and kept, in the `definition` given, too.
+    """
+    cancel_waiting(connection, study, reason=reason, now=now)
+    values = {"budget": study.allocated + study.reserved, "definition": definition, "reason": reason}
+    connection.execute(update(Study).where(Study.id == study.id).values(values))
+
+
+def close_if_spent(connection: Connection, study_id: int, now: datetime) -> Row[Any] | None:
+    """Close a running study whose seconds are spent; return the locked row of one that goes on, else None."""
     study = lock_study(connection, study_id)
     if study is None or study.state != StudyState.RUNNING or study.closing is not None:
-        return
+        return None
     if out_of_time(study, now):
         close(connection, study, OUT_OF_TIME, reason=OUT_OF_TIME, now=now)
+        return None
+    return study

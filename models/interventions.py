@@ -20,17 +20,16 @@ def cancel_trial(connection: Connection, study: Row[Any], trial: Row[Any], now: 
             update(Lease).where(Lease.study_id == study.id, Lease.number == trial.number).values(stop=CANCELLED)
         )
     elif trial.state == TrialState.QUEUED:
-        spent = study.allocated == study.budget or study.closing is not None
-        last = spent and study.finished + 1 == study.allocated
         cancel_waiting(connection, study, reason=CANCELLED, now=now, only=trial.number)
-        if last:
-            _end_study(connection, study.id, now)
+        end_if_spent(connection, study.id, now)
 
 
-def _end_study(connection: Connection, study_id: int, now: datetime) -> None:
-    """End a locked study whose last trial has just been cancelled."""
+def end_if_spent(connection: Connection, study_id: int, now: datetime) -> None:
+    """End a locked, living study whose last trial has just got its end without being run."""
     study = lock_study(connection, study_id)
-    if study is not None:
+    if study is None or study.finished < study.allocated:
+        return
+    if study.allocated == study.budget or study.closing is not None:
         target = StudyState.COMPLETED if has_completed(connection, study_id) else StudyState.FAILED
         reason = (study.reason or study.closing) if target is StudyState.COMPLETED else NONE_COMPLETED
         record(connection, study, [Change(target, source=study.state, reason=reason)], now)

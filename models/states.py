@@ -7,6 +7,9 @@ guarded UPDATE whose WHERE names the states it may leave.
 from collections.abc import Mapping
 from enum import StrEnum
 
+# The origins of trials that are no part of the search: run again for the verdict, and run elsewhere.
+REPLICATE, IMPORTED = "replicate", "imported"
+
 
 class StudyState(StrEnum):
     """Where a study stands."""

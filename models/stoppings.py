@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from models.states import TrialState
+from models.states import IMPORTED, REPLICATE, TrialState
 from models.tables import Attempt, Trial
 
 # Trials that came to something, be it nothing good.
 _ENDED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
+# What was run elsewhere says nothing of how this search goes on, and what is run again is not of it.
+_OF_THE_SEARCH = Trial.origin.not_in((IMPORTED, REPLICATE))
 
 
 def best_completed(connection: Connection, study_id: int) -> Row[int, float | None] | None:
@@ -21,6 +23,7 @@ def best_completed(connection: Connection, study_id: int) -> Row[int, float | No
             Trial.state == TrialState.COMPLETED,
             Trial.violation == 0,
             Trial.score.is_not(None),
+            _OF_THE_SEARCH,
         )
         .order_by(Trial.score, Trial.number)
         .limit(1)
@@ -41,6 +44,7 @@ def best_before(connection: Connection, study_id: int, count: int) -> float | No
         Trial.study_id == study_id,
         Trial.state == TrialState.COMPLETED,
         Trial.violation == 0,
+        _OF_THE_SEARCH,
         Trial.seq < last[-1].seq,
     )
     return connection.execute(query).scalar_one() if last else None
@@ -49,7 +53,7 @@ def best_before(connection: Connection, study_id: int, count: int) -> float | No
 def _last(connection: Connection, study_id: int, count: int) -> Sequence[Row[int, str, float | None, float | None]]:
     query = (
         select(Trial.seq, Trial.state, Trial.score, Trial.violation)
-        .where(Trial.study_id == study_id, Trial.state.in_(_ENDED))
+        .where(Trial.study_id == study_id, Trial.state.in_(_ENDED), _OF_THE_SEARCH)
         .order_by(Trial.seq.desc())
         .limit(count)
     )
@@ -71,7 +75,7 @@ def attempts_of_completed(connection: Connection, study_id: int, count: int) -> 
     """Return number, seconds, population, started_at, finished_at of all attempts of the last `count` completed trials."""
     last = (
         select(Trial.number)
-        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED)
+        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.origin != IMPORTED)
         .order_by(Trial.seq.desc())
         .limit(count)
         .subquery()

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from models.claims import claimable
 from models.leases import insert_new
 from models.ledger import Change, record, update_study
-from models.states import StudyState, TrialState
+from models.states import REPLICATE, StudyState, TrialState
 from models.tables import Event, Moment, Project, Study, Trial
 
 DEFAULT_PROJECT = "default"
@@ -108,6 +108,8 @@ def best_trials(connection: Connection, study_ids: Sequence[int]) -> dict[int, R
             rival.state == TrialState.COMPLETED,
             rival.violation == 0,
             rival.score.is_not(None),
+            # The luckiest of a configuration's replicates says no more of it than the others do.
+            rival.origin != REPLICATE,
         )
         .order_by(rival.score, rival.number)
         .limit(1)
@@ -120,6 +122,35 @@ def best_trials(connection: Connection, study_ids: Sequence[int]) -> dict[int, R
         .where(Study.id.in_(study_ids), Trial.number == best)
     )
     return {row.study_id: row for row in connection.execute(query)}
+
+
+def with_fingerprint(
+    connection: Connection, project_id: int, fingerprint: str | None, *, limit: int
+) -> Sequence[Row[Any]]:
+    """List the completed studies of a project with this fingerprint, the newest first; none for None."""
+    if fingerprint is None:
+        return []
+    query = select(Study.__table__).where(
+        Study.project_id == project_id, Study.fingerprint == fingerprint, Study.state == StudyState.COMPLETED
+    )
+    return connection.execute(query.order_by(Study.created_at.desc(), Study.id.desc()).limit(limit)).all()
+
+
+def leading_trials(connection: Connection, study_id: int, *, limit: int) -> Sequence[Row[Any]]:
+    """Return a study's completed and feasible trials from the best score on, replicates left out."""
+    query = (
+        select(Trial.__table__)
+        .where(
+            Trial.study_id == study_id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.violation == 0,
+            Trial.score.is_not(None),
+            Trial.origin != REPLICATE,
+        )
+        .order_by(Trial.score, Trial.number)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
 
 
 def running_with_seconds(connection: Connection) -> list[int]:

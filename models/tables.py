@@ -83,7 +83,9 @@ class Study(Table):
         CheckConstraint("allocated <= budget", name="within_budget"),
         CheckConstraint("drawn >= 0 AND running >= 0 AND running + finished <= allocated", name="counters"),
         CheckConstraint("state IN ('running', 'paused', 'completed', 'cancelled', 'failed')", name="state"),
+        CheckConstraint("reserved >= 0 AND allocated + reserved <= budget", name="reserved"),
         Index(None, "project_id", "created_at", "id"),
+        Index(None, "project_id", "fingerprint"),
         Index(None, "state", "queue"),
     )
 
@@ -99,6 +101,10 @@ class Study(Table):
     objective: Mapped[str | None] = mapped_column(String(128))
     seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[int]
+    # The part of the budget that is kept for the verdict's replicates until they are queued.
+    reserved: Mapped[int] = mapped_column(default=0, server_default="0")
+    # A digest of what the client said of its network and data; studies with the same one trained the same thing.
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
     parallelism: Mapped[int | None]
     seconds: Mapped[float | None]
     allocated: Mapped[int] = mapped_column(default=0)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, desc, func, or_, select
 
 from models.rowsets import among, pack
-from models.states import AttemptState, TrialState
+from models.states import REPLICATE, AttemptState, TrialState
 from models.tables import Attempt, Event, Lease, Measurement, Study, Trial
 
 # Past every finite score, so that trials without one, and those that are not feasible, sort behind those that have one.
@@ -104,10 +104,15 @@ def scores(connection: Connection, study_id: int) -> list[Row[int, str, float | 
 
 
 def feasible(connection: Connection, study_id: int) -> list[Row[int, dict[str, float]]]:
-    """Return (number, values) of every completed and feasible trial, by number."""
+    """Return (number, values) of every completed and feasible trial of the search, by number."""
     query = (
         select(Trial.number, Trial.values)
-        .where(Trial.study_id == study_id, Trial.state == TrialState.COMPLETED, Trial.violation == 0)
+        .where(
+            Trial.study_id == study_id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.violation == 0,
+            Trial.origin != REPLICATE,
+        )
         .order_by(Trial.number)
     )
     return list(connection.execute(query))
@@ -213,6 +218,12 @@ def _held(dialect: str) -> Select[int, str, float | None]:
 def _numbered(dialect: str) -> Select[Any]:
     wanted = among(dialect, Trial.number.expression, "numbers")
     return select(Trial.__table__).where(Trial.study_id == bindparam("study"), wanted).order_by(Trial.number)
+
+
+def originated(connection: Connection, study_id: int, origin: str) -> Sequence[Row[Any]]:
+    """Return the trials of a study that came from there, by number."""
+    query = select(Trial.__table__).where(Trial.study_id == study_id, Trial.origin == origin).order_by(Trial.number)
+    return connection.execute(query).all()
 
 
 def reported(connection: Connection, study_id: int, number: int, attempt: int) -> Sequence[Row[Any, Any]]:

@@ -51,19 +51,23 @@ def waits_of(connection: Connection, study_id: int, numbers: Sequence[int]) -> d
 
 
 def conclude(connection: Connection, study_id: int, now: datetime) -> None:
-    """End a study of which nothing is left but trials that wait: they are pruned.
+    """End a study, or the search of one with a verdict, of which nothing is left but trials that wait: they are pruned.
 
     If none has completed, the best at the highest rung is promoted first, so that the study comes to a result.
     """
     study = lock_counters(connection, study_id)
-    if study is None or study.state not in LIVE_STUDY or study.running > 0 or study.allocated < study.budget:
+    if study is None or study.state not in LIVE_STUDY or study.running > 0:
+        return
+    if study.allocated + study.reserved < study.budget:
         return
     queued = (Trial.study_id == study_id, Trial.state == TrialState.QUEUED)
     ready = select(exists().where(*queued, goes_on(Trial.__table__)))
     if study.finished == study.allocated or connection.execute(ready).scalar_one():
         return
     if has_completed(connection, study_id):
-        cancel_waiting(connection, study, reason=None, now=now, move=StudyState.COMPLETED)
+        # With replicates to come the study is not over yet.
+        move = None if study.reserved else StudyState.COMPLETED
+        cancel_waiting(connection, study, reason=study.reason, now=now, move=move)
         return
     best = select(Trial.number, Trial.waiting_step).where(*queued, not_(goes_on(Trial.__table__)))
     order = (Trial.waiting_step.desc(), Trial.score, Trial.number)

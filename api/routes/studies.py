@@ -46,17 +46,22 @@ _MICROSECOND = timedelta(microseconds=1)
     "",
     status_code=201,
     response_model=StudyOut,
-    responses=documented(400, 409, 413, 415),
+    responses=documented(400, 409, 413, 415)
+    | {200: {"model": StudyOut, "description": "An earlier study answers this"}},
     openapi_extra=json_body("StudyDefinition", STUDIES),
 )
 def create_study(request: Request, given: Given, definition: JsonBody, key: IdempotencyKey = None) -> Response:
-    """Check a study whole, store it and start it. Every fault is named at once, by field path."""
+    """Check a study whole, store it and start it. Every fault is named at once, by field path.
+
+    With `reuse` a completed study that answers the same is returned instead, with 200 and `reused`.
+    """
     # Drawn here and not in the unit of work, which may run again after its commit.
     study_id = new_study_id()
 
     def work(connection: Connection) -> Reply:
         changed = service.create_study(connection, given.project_id, definition, now=utc_now(), study_id=study_id)
-        return Reply(201, study_out(changed.view), wake=changed.wake)
+        reply = study_out(changed.view, reused=changed.reused)
+        return Reply(200 if changed.reused else 201, reply, wake=changed.wake)
 
     return perform(given, request, key, definition, work)
 

@@ -159,14 +159,14 @@ def _read(model: type[P], raw: object, besides: Mapping[str, Any] | None = None)
     if besides and isinstance(value, dict):
         value = {**value, **besides}
     reading = read(_SHAPES[model], value, "")
-    faults = _further(unclean, _further(_nested(value), reading.faults))
+    faults = further(unclean, further(_nested(value), reading.faults))
     if faults:
         raise InvalidValue(faults)
     made: P = reading.value
     return made
 
 
-def _further(known: list[Fault], more: list[Fault]) -> list[Fault]:
+def further(known: list[Fault], more: list[Fault]) -> list[Fault]:
     """Add faults to those known, but none of the same fields: what was faulty is left out of what is read next."""
     paths = frozenset(fault.path for fault in known)
     return known + [

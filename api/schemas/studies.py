@@ -46,6 +46,7 @@ class StudyOut(BaseModel):
     best: BestOut | None
     seq: int
     definition: dict[str, Any]
+    reused: Annotated[bool, Field(description="An earlier study, returned to a POST with `reuse`; else false")] = False
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -58,7 +59,7 @@ class StudyPage(BaseModel):
     next: str | None
 
 
-def study_out(view: StudyView) -> StudyOut:
+def study_out(view: StudyView, *, reused: bool = False) -> StudyOut:
     """Show a study."""
     record = view.record
     progress = record.progress
@@ -81,6 +82,7 @@ def study_out(view: StudyView) -> StudyOut:
         best=_best(view),
         seq=record.seq,
         definition=record.definition.model_dump(mode="json"),
+        reused=reused,
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,

@@ -1,7 +1,7 @@
 """The `tuneup` command.
 
 Exit codes: 0 completed, 1 error (a study that failed or was cancelled, an unreachable service), 2 bad study or bad
-usage, 5 time spent, 130 interrupted. Results go to standard output, everything else to standard error.
+usage, 5 time spent, 130 interrupted; of `verdict` 0 improved, 3 not distinguishable, 4 worse. Results go to standard output, everything else to standard error.
 """
 
 import time
@@ -30,6 +30,7 @@ from tuneup.output import (
     print_pareto,
     print_rows,
     print_study,
+    print_verdict,
     replay_row,
     say,
     study_row,
@@ -37,7 +38,18 @@ from tuneup.output import (
 )
 from tuneup.queues import unserved
 from tuneup.shapes import TRIAL_STATES
-from tuneup.watch import BAD_STUDY, ERROR, INTERRUPTED, TIME_SPENT, Handover, hand_over, watch
+from tuneup.watch import (
+    BAD_STUDY,
+    ERROR,
+    IMPROVED,
+    INTERRUPTED,
+    TIME_SPENT,
+    UNDECIDED,
+    WORSE,
+    Handover,
+    hand_over,
+    watch,
+)
 
 EXIT_CODES: tuple[tuple[type[TuneupError], int], ...] = (
     (BadStudy, BAD_STUDY),
@@ -45,6 +57,9 @@ EXIT_CODES: tuple[tuple[type[TuneupError], int], ...] = (
     (TimedOut, TIME_SPENT),
     (TuneupError, ERROR),
 )
+
+
+ANSWERS = {"improved": IMPROVED, "not distinguishable": UNDECIDED, "worse": WORSE}
 
 
 class Commands(TyperGroup):
@@ -92,7 +107,8 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen
 app = typer.Typer(
     cls=Commands,
     help="Tune hyperparameters: start a service, hand it studies, read the best configuration.",
-    epilog="Exit codes: 0 completed, 1 error, 2 bad study or usage, 5 time spent, 130 interrupted.",
+    epilog="Exit codes: 0 completed, 1 error, 2 bad study or usage, 5 time spent, 130 interrupted; "
+    "of verdict: 0 improved, 3 not distinguishable, 4 worse.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -137,7 +153,8 @@ def run(
     with Client(url, api_key=api_key) as client:
         wanted.remove_old_output()
         created = client.create_study(definition)
-        say(f"study {created.id} ({created.name}) on {client.url}")
+        earlier = "answered before: " if created.data.get("reused") else ""
+        say(f"{earlier}study {created.id} ({created.name}) on {client.url}")
         code = watch(created, client=client, ends=ends)
         if code != INTERRUPTED:
             handed = hand_over(created, wanted=wanted)
@@ -195,6 +212,36 @@ def pareto(
         print_json(found)
     else:
         print_pareto(found)
+
+
+@app.command()
+def verdict(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
+    """Say whether a study's best configuration beats the baseline: exit 0 improved, 3 not distinguishable, 4 worse."""
+    with Client(url, api_key=api_key) as client:
+        found = client.get_study(study_id).verdict()
+    if as_json:
+        print_json(found)
+    else:
+        print_verdict(found)
+    raise typer.Exit(ANSWERS.get(found["verdict"], ERROR))
+
+
+@app.command()
+def enqueue(
+    study_id: StudyId,
+    points: Annotated[
+        Path, typer.Argument(metavar="POINTS.yaml", help="A list of trials under `trials`, each with its `params`.")
+    ],
+    *,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Give a study points to try, or finished trials (with `values`) to learn from: all of them or none."""
+    body = read_definition(points)
+    with Client(url, api_key=api_key) as client:
+        added = client.get_study(study_id).add_trials(body.get("trials", []))
+    for trial in added:
+        say(f"trial {trial['id']} is {trial['state']}")
 
 
 @app.command()

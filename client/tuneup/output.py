@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tuneup.durations import format_duration
 from tuneup.errors import TuneupError
-from tuneup.shapes import BestData, ParetoData, ReplayData, StudyData, TrialData
+from tuneup.shapes import BestData, ParetoData, ReplayData, StudyData, TrialData, VerdictData
 
 TRIAL_COLUMNS = ("number", "state", "values", "params", "reason")
 REPLAY_COLUMNS = ("trial", "matches", "params", "derived")
@@ -155,6 +155,24 @@ def print_best(best: BestData) -> None:
         + [(name, number(value)) for name, value in best["values"].items()]
         + [(name, number(value)) for name, value in best["params"].items()]
     )
+
+
+def print_verdict(found: VerdictData) -> None:
+    """Print a verdict: the answer, why, and what was compared."""
+    low, high = found["interval"] or (None, None)
+    winner, baseline = found["winner"], found["baseline"]
+    facts = [
+        ("verdict", found["verdict"]),
+        ("reason", found["reason"]),
+        ("metric", f"{found['metric']}, {found['goal']}"),
+        ("difference", "" if found["difference"] is None else number(found["difference"])),
+        ("interval", "" if low is None else f"{number(low)} to {number(high)}, each end at {found['confidence']:g}"),
+        ("winner", "" if winner is None else f"{number(winner['mean'])} in the mean of {len(winner['values'])} runs"),
+        ("", "" if winner is None else assignments(winner["params"])),
+        ("baseline", f"{number(baseline['mean'])} in the mean of {len(baseline['values'])} runs"),
+        ("", assignments(baseline["params"])),
+    ]
+    print_pairs((name, value) for name, value in facts if value)
 
 
 def trial_row(trial: TrialData) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The JSON that the service answers with, as types. A service may send more fields than are named here."""
 
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 Json: TypeAlias = dict[str, Any]
 Params: TypeAlias = dict[str, float | int | str | bool | None]
@@ -40,6 +40,7 @@ class StudyData(TypedDict):
     labels: dict[str, str]
     queue: str
     definition: Json
+    reused: NotRequired[bool]
     seed: int
     progress: ProgressData
     counts: dict[str, int]
@@ -238,3 +239,30 @@ class ParetoData(TypedDict):
     hypervolume: float | None
     reference: Values
     history: list[VolumeData]
+
+
+class ConfigurationData(TypedDict):
+    """A configuration that was run again for the verdict; `trial` is the number of the search's trial, if any."""
+
+    trial: int | None
+    params: Params
+    values: list[float]
+    mean: float | None
+    diverged: int
+    missing: int
+
+
+class VerdictData(TypedDict):
+    """Whether the winner beats the baseline: `improved`, `not distinguishable` or `worse`."""
+
+    verdict: str
+    reason: str
+    metric: str
+    goal: str
+    difference: float | None
+    interval: list[float] | None
+    confidence: float
+    replicates: int
+    winner: ConfigurationData | None
+    baseline: ConfigurationData
+    finalists: list[ConfigurationData]

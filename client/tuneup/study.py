@@ -1,8 +1,8 @@
 """A study on the service, as last seen."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Self, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from tuneup.shapes import (
     SavingsData,
     StudyData,
     TrialData,
+    VerdictData,
 )
 from tuneup.trial import Trial, ask
 from tuneup.wire import Wire
@@ -131,6 +132,30 @@ class Study:
         """
         query = {"reference": [f"{name}={value!r}" for name, value in (reference or {}).items()]}
         return cast("ParetoData", self._wire.get(f"{study_path(self.id)}/pareto", params=query))
+
+    def verdict(self) -> VerdictData:
+        """Return whether the best configuration beats the baseline.
+
+        Raises Conflict until the study has ended, and NotFound for one whose definition asks for no verdict.
+        """
+        return cast("VerdictData", self._wire.get(f"{study_path(self.id)}/verdict"))
+
+    def enqueue(self, *points: Mapping[str, Any], idempotency_key: str | None = None) -> list[TrialData]:
+        """Queue points, parameters by name, to be tried before others; they count against the budget.
+
+        All are stored or none: raises ApiError with every fault, and Conflict where the budget has no room.
+        """
+        return self.add_trials([{"params": dict(point)} for point in points], idempotency_key=idempotency_key)
+
+    def add_trials(self, trials: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> list[TrialData]:
+        """Add trials: `params`, and of finished ones `values` or `state`, too; those are not run and cost no budget.
+
+        The same `idempotency_key` with the same trials adds them once; without one, a key is drawn for this call.
+        """
+        body = {"trials": [dict(trial) for trial in trials]}
+        key = idempotency_key or str(uuid4())
+        response = self._wire.send("POST", f"{study_path(self.id)}/trials", body=body, key=key)
+        return cast("list[TrialData]", json_object(response)["data"])
 
     def trials(self, *, state: str | None = None, since: int | None = None) -> Iterator[TrialData]:
         """Yield the study's trials, page after page; `since` gives those that changed after that `seq`."""

@@ -15,6 +15,8 @@ from tuneup.shapes import BestData, Json, ParetoData
 from tuneup.study import Study
 
 COMPLETED, ERROR, BAD_STUDY, TIME_SPENT, INTERRUPTED = 0, 1, 2, 5, 130
+# Of `tuneup verdict`: what the study answers. 2 and 5 are taken.
+IMPROVED, UNDECIDED, WORSE = 0, 3, 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ Decisions where a definition leaves room:
 - `low == high` is allowed; it fixes a value, for instance under a condition.
 - A grid's budget is its number of points; a smaller `budget.trials` takes the first points in the seed's order, a larger
   one is lowered to that number.
+- A verdict's replicates come on top of a grid's points: together they are its budget.
+- `start_from_default` absent is true where a parameter has a default, and false for a grid.
 - `search.seed` stays null here; whoever creates the study draws one and records it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.definition import presets
@@ -27,10 +29,14 @@ from search.definition.planning import plan_of
 from search.definition.pruning_checks import Context, pruning_faults, resolved, stopping_faults
 from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
 from search.definition.searches import STRATEGIES, GridSearch
-from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter
+from search.definition.starts import start_faults
+from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter, shape_of
+from search.definition.verdicts import Verdict, verdict_faults
 from search.errors import Fault, InvalidStudy
 from search.space.parameters import is_whole
+from search.space.plan import plan
 from search.space.points import count_grid
+from search.space.validation import complete_point
 
 __all__ = ["EXAMPLE_STUDIES", "StudyDefinition", "parse_study"]
 
@@ -52,14 +58,37 @@ def parse_study(raw: object) -> StudyDefinition:
 
 def _filled(definition: StudyDefinition) -> StudyDefinition:
     pruning = resolved(definition.pruning, definition.objective.last_step)
-    return definition.model_copy(update={"budget": _budget(definition), "pruning": pruning})
+    update = {
+        "budget": _budget(definition),
+        "pruning": pruning,
+        "start_from_default": _starts_from_default(definition),
+        "verdict": _verdict(definition),
+    }
+    return definition.model_copy(update=update)
 
 
 def _budget(definition: StudyDefinition) -> Budget:
     if not isinstance(definition.search, GridSearch):
         return definition.budget
-    points, asked = count_grid(plan_of(definition)), definition.budget.trials
-    return definition.budget.model_copy(update={"trials": points if asked is None else min(asked, points)})
+    most, asked = count_grid(plan_of(definition)) + definition.reserved, definition.budget.trials
+    return definition.budget.model_copy(update={"trials": most if asked is None else min(asked, most)})
+
+
+def _starts_from_default(definition: StudyDefinition) -> bool:
+    if isinstance(definition.search, GridSearch):
+        return False
+    if definition.start_from_default is not None:
+        return definition.start_from_default
+    return any(node.parameter.default is not None for node in plan_of(definition).nodes)
+
+
+def _verdict(definition: StudyDefinition) -> Verdict | None:
+    """Give the baseline what is fixed and what is derived."""
+    verdict = definition.verdict
+    if verdict is None or verdict.baseline_params is None:
+        return verdict
+    point = complete_point(plan_of(definition), verdict.baseline_params)
+    return verdict.model_copy(update={"baseline": {"params": point}})
 
 
 class _Reader:
@@ -79,10 +108,8 @@ class _Reader:
         for name, field in valid.items():
             if field.is_required() and name not in self.raw:
                 self._faults.append(Fault(name, "is required"))
-        for name, shape in SHAPES.items():
-            if name not in self.raw:
-                continue
-            reading = read(shape, self.raw[name], name)
+        for name in (name for name in SHAPES if name in self.raw):
+            reading = read(shape_of(name, self.raw[name]), self.raw[name], name)
             self._faults += reading.faults
             self.parts[name] = reading.value
         cross = cross_faults(
@@ -98,7 +125,19 @@ class _Reader:
             )
         )
         cross += self._ending_faults()
-        return self._faults + [presets.blame(fault, self._recommended) for fault in cross]
+        blamed = [presets.blame(fault, self._recommended) for fault in cross]
+        return self._faults + blamed + self._start_faults(cross)
+
+    def _start_faults(self, cross: Sequence[Fault]) -> list[Fault]:
+        """Check what the study starts from and what it is compared with; points only in a space without a fault."""
+        grid, optimized = _text(self.raw.get("search"), "strategy") == "grid", self._optimized()
+        faults = start_faults(self.parts, grid=grid, optimized=optimized)
+        if (verdict := self.parts.get("verdict")) is None:
+            return faults
+        sound = not any(fault.path.startswith(("space", "constraints")) for fault in (*self._faults, *cross))
+        space = self.parts["space"] if sound and self.parts.get("space") else None
+        the_plan = plan(space, self.parts.get("constraints") or ()) if space is not None else None
+        return faults + verdict_faults(verdict, the_plan, _whole(self.raw.get("budget"), "trials"), optimized)
 
     def _ending_faults(self) -> list[Fault]:
         """Say what pruning and stopping, where they could be read, contradict."""

@@ -16,6 +16,8 @@ from search.definition.limits import Budget, Stopping, Timeouts
 from search.definition.metrics import Metric
 from search.definition.prunings import AnyPruning
 from search.definition.searches import AnySearch
+from search.definition.starts import OFF, AnyWarmStart, Fingerprint
+from search.definition.verdicts import Verdict
 from search.space.constraints import Constraint
 from search.space.parameters import Parameter, Part
 
@@ -76,6 +78,27 @@ class StudyDefinition(Part):
         "auto: population where the objective is a recipe, and single otherwise",
     )
     max_failed: int | None = Field(None, ge=0, le=MOST_TRIALS, description="More failed trials end the study as failed")
+
+    start_from_default: bool | None = Field(
+        None,
+        description="Trial 0 is the default point; absent = true where a parameter has a `default`; not for a grid",
+    )
+    warm_start: AnyWarmStart = Field(
+        OFF,
+        description="Trials that come first: the best points of earlier studies, `auto` of those most like this one",
+    )
+    fingerprint: Fingerprint | None = Field(None, description="What is trained on what, in words of the client's own")
+    reuse: bool = Field(
+        False, description="Answer with a completed study of the same fingerprint and definition if there is one"
+    )
+    verdict: Verdict | None = Field(
+        None, description="Whether the best configuration beats a baseline; absent = not asked"
+    )
+
+    @property
+    def reserved(self) -> int:
+        """How many trials of the budget are kept for the verdict."""
+        return self.verdict.reserved if self.verdict is not None else 0
 
     @property
     def in_population(self) -> bool:

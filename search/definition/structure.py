@@ -7,7 +7,7 @@ names only what the user wrote.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +20,8 @@ from search.definition.networks import NETWORKS, AnyNetwork
 from search.definition.prunings import COMPARING, PRUNINGS, AnyPruning, PatiencePruning
 from search.definition.schema import AnyParameter, StudyDefinition
 from search.definition.searches import STRATEGIES, AnySearch
+from search.definition.starts import Fingerprint, WarmStart
+from search.definition.verdicts import Verdict
 from search.errors import Fault
 from search.space.constraints import Constraint
 from search.space.parameters import PARAMETERS, Faulty, FixedParameter, Part
@@ -52,8 +54,30 @@ SHAPES: Mapping[str, Shape] = {
     "budget": Shape(TypeAdapter(Budget), Budget),
     "stopping": Shape(TypeAdapter(Stopping | None), Stopping),
     "timeouts": Shape(TypeAdapter(Timeouts), Timeouts),
-    **{name: _shape(name) for name in ("name", "parallelism", "labels", "report", "execution", "max_failed")},
+    "warm_start": Shape(TypeAdapter(WarmStart), WarmStart),
+    "fingerprint": Shape(TypeAdapter(Fingerprint | None), Fingerprint),
+    "verdict": Shape(TypeAdapter(Verdict | None), Verdict),
+    **{
+        name: _shape(name)
+        for name in (
+            "name",
+            "parallelism",
+            "labels",
+            "report",
+            "execution",
+            "max_failed",
+            "start_from_default",
+            "reuse",
+        )
+    },
 }
+# Where a word stands for a whole part.
+WORDS: Mapping[str, Shape] = {"warm_start": Shape(TypeAdapter(Literal["auto", "off"]))}
+
+
+def shape_of(name: str, raw: object) -> Shape:
+    """Return how to read a top-level field that is given like this."""
+    return WORDS[name] if name in WORDS and isinstance(raw, str) else SHAPES[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +226,7 @@ _MESSAGES: Mapping[str, Callable[[ErrorDetails], str]] = {
     "literal_error": _one_of,
     "float_type": _must("a number"),
     "finite_number": _must("a finite number"),
+    "bool_type": _must("true or false"),
     "int_type": _must("a whole number"),
     "string_type": _must("a string"),
     "string_too_short": lambda _: "must not be empty",

@@ -43,8 +43,13 @@ def is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_scalar(value: object) -> bool:
+    """Say whether the value is one that a parameter could have: a string, a finite number, true, false or null."""
+    return value is None or isinstance(value, str | bool) or is_number(value)
+
+
 def _scalar(value: object) -> Value:
-    if value is None or isinstance(value, str | bool) or is_number(value):
+    if is_scalar(value):
         return value  # type: ignore[return-value]
     raise PydanticCustomError("scalar", "must be a string, a finite number, true, false or null")
 
@@ -154,7 +159,7 @@ class _Parameter(Part):
 
 
 _TYPE = "float, int, categorical, fixed or derived"
-_DEFAULT = "Kept with the study; no strategy starts from it yet"
+_DEFAULT = "Part of the point that the study starts from, see start_from_default"
 
 
 class FloatParameter(_Parameter):

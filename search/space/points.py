@@ -6,7 +6,7 @@ is forgotten, one that nothing later can mend ends the walk. Points that break a
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from search.space.axes import Axis, grid_axis, lattice
 from search.space.constraints import Constraint
 from search.space.derived import Derivation, derive
 from search.space.nodes import Node, Space
-from search.space.parameters import Point, Searched
+from search.space.parameters import Point, Searched, Value
 from search.space.plan import Plan, plan
 from search.space.rulers import MOST_LISTED, Measured, Ruler, make_ruler
 
@@ -38,11 +38,24 @@ class _TooMuchWorkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """Some points of one parameter after which all goes on alike: how many, to which state, and the place of each."""
+    """Some points of one parameter after which all goes on alike: how many, to which state, and the place of each.
+
+    The places rise, or where there are values `by` place, those do.
+    """
 
     times: int
     state: State
     place: Callable[[int], int]
+    by: Sequence[int] | None = None
+
+    def find(self, place: int) -> int | None:
+        """Return which of these points lies at a place, the inverse of `place`; None for none."""
+        by = self.by
+        if by is None:
+            index = bisect_left(range(self.times), place, key=self.place)
+        else:
+            index = bisect_left(range(self.times), by[place], key=lambda each: by[self.place(each)])
+        return index if index < self.times and self.place(index) == place else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,36 @@ class Points:
             state = branch.state
         return point | derive(self.derivations, point)
 
+    def index(self, point: Mapping[str, Value]) -> int | None:
+        """Return the number of a whole point, the inverse of `point`.
+
+        None if one of its values is none of its axis, or if it breaks a constraint. Derived values are not looked at.
+        """
+        state, number = self._start(), 0
+        for position in range(len(self.steps)):
+            found = self._find(position, state, point) if state is not None else None
+            if found is None:
+                return None
+            before, nth, state = found
+            number += before + nth * self._complete(position + 1, state)
+        return None if state is None else number
+
+    def _find(self, position: int, state: State, point: Mapping[str, Value]) -> tuple[int, int, State] | None:
+        """Follow a point through one step: (points on the branches before its own, which of its branch, state)."""
+        step, before = self.steps[position], 0
+        skipped = bool(state[0] & step.node.bit)
+        if not skipped and step.node.name not in point:
+            return None
+        place = 0 if skipped else step.axis.place(point[step.node.name])
+        if place is None:
+            return None
+        for branch in self._branches(position, state):
+            nth = branch.find(place)
+            if nth is not None:
+                return before, nth, branch.state
+            before += branch.times * self._complete(position + 1, branch.state)
+        return None
+
     def _start(self) -> State | None:
         sums = self._settled(0, (0,) * len(self.limits))
         return None if sums is None else (0, sums)
@@ -158,7 +201,7 @@ class Points:
             ways = 0
             for branch in self._branches(position, state):
                 self._work -= bounded
-                if self._work < 0:
+                if bounded and self._work < 0:
                     raise _TooMuchWorkError
                 ways += branch.times * self._complete(position + 1, branch.state, bounded=bounded)
             self._completions[key] = ways
@@ -231,7 +274,9 @@ class Points:
         closed = {index for index, _ in terms}
         settled = self._settled(position + 1, tuple(None if i in closed else each for i, each in enumerate(sums)))
         if first < stop and settled is not None:
-            yield _Branch(stop - first, (off & ~step.node.bit, settled), lambda place: step.rising[first + place])
+            yield _Branch(
+                stop - first, (off & ~step.node.bit, settled), lambda place: step.rising[first + place], step.values
+            )
 
     def _settled(self, position: int, sums: Sums) -> Sums | None:
         """Forget the sums that nothing from `position` on can spoil; None if one can no longer be mended."""

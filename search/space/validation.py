@@ -21,6 +21,7 @@ from search.space.parameters import (
     Searched,
     Value,
     is_number,
+    is_scalar,
 )
 from search.space.plan import WITNESS_TRIES, Plan, active, find_witness, only_value, plan
 
@@ -224,6 +225,16 @@ def complete_point(space: Space | Plan, params: Mapping[str, Value]) -> Point:
     while missing := [name for name in active(the_plan, point) if name in fixed and name not in point]:
         point |= {name: fixed[name] for name in missing}
     return derive(the_plan.derivations, point) | point
+
+
+def check_point(space: Space | Plan, params: Mapping[str, object]) -> tuple[Point, list[Fault]]:
+    """Complete a point that a person gave and say what is wrong with it; paths are the names."""
+    strange = [name for name, value in params.items() if not is_scalar(value)]
+    if strange:
+        return {}, [Fault(name, "must be a string, a finite number, true, false or null") for name in strange]
+    the_plan = plan(space)
+    point = complete_point(the_plan, params)  # type: ignore[arg-type]
+    return point, validate_point(the_plan, point)
 
 
 def _refusal(node: Node, value: Value) -> str:

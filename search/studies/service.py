@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from models import closings, studies
+from models import closings, enqueueing, studies
 from models.ids import new_study_id, show_study
 from models.interventions import reopened
 from models.ledger import elapsed, lock_study, study_move
@@ -24,6 +24,7 @@ from search.definition.prunings import promotes
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.space.sampling import SEED_LIMIT
+from search.studies.starting import digest, earlier_answer, starting_trials
 from search.studies.views import get_study_row, view_study
 
 EDITABLE = ("name", "labels", "budget", "parallelism", "stopping")
@@ -33,10 +34,14 @@ ENDED_FOR_GOOD = frozenset({StudyState.CANCELLED, StudyState.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A study after a request, and the queue that may have work now (None: none to wake)."""
+    """A study after a request, and the queue that may have work now (None: none to wake).
+
+    `reused` says that it is an earlier one, which answers what was asked.
+    """
 
     view: StudyView
     wake: str | None
+    reused: bool = False
 
 
 def create_study(
@@ -49,7 +54,11 @@ def create_study(
     definition = parse_study(raw)
     if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
         return _changed(connection, project_id, study_id)
+    earlier = earlier_answer(connection, project_id, definition)
+    if earlier is not None:
+        return Changed(view_study(connection, project_id, show_study(earlier)), wake=None, reused=True)
     _check_registered(connection, definition.objective)
+    entries = starting_trials(connection, project_id, definition)
     seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
     study_id = new_study_id() if study_id is None else study_id
     studies.insert_study(
@@ -64,11 +73,15 @@ def create_study(
             "objective": definition.objective.registered,
             "seed": seed,
             "budget": definition.trials,
+            "reserved": definition.reserved,
+            "fingerprint": digest(definition.fingerprint),
             **_limits(definition),
             "parallelism": definition.parallelism,
             "created_at": now,
         },
     )
+    if entries and (study := lock_study(connection, study_id)) is not None:
+        enqueueing.enqueue(connection, study, entries, now=now)
     return _changed(connection, project_id, study_id)
 
 
@@ -114,15 +127,7 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         return _changed(connection, project_id, study.id)
     definition = _edited(study, asked)
     trials = definition.trials
-    if _fixed(study, definition):
-        raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
-    if study.closing == closings.STOPPED and "stopping" not in asked and _budget_changed(study, definition):
-        message = "is over for a study that was stopped; give stopping as well, other rules or null, to let it go on"
-        raise Conflict(f"the study was stopped ({study.reason})", [Fault("budget", message)])
-    if trials < study.allocated:
-        raise InvalidStudy(
-            [Fault("budget.trials", f"{study.allocated} trials are allocated already; give at least that many")]
-        )
+    _check_budget(study, definition, asked)
     values: dict[str, Any] = {
         "name": definition.name,
         "labels": dict(definition.labels),
@@ -141,10 +146,27 @@ def change_study(connection: Connection, project_id: int, text: str, edits: obje
         values["closing"] = None
         if study.state in LIVE_STUDY and target is None:
             values["reason"] = None
+    elif study.closing is None and study.state in LIVE_STUDY and study.reserved and trials > study.budget:
+        values["reason"] = None  # a rule had ended its search, which now goes on
     studies.change_study(connection, study, values, now, event=target)
     if promotes(definition.pruning):
         conclude(connection, study.id, now)
     return _changed(connection, project_id, study.id)
+
+
+def _check_budget(study: Row[Any], definition: StudyDefinition, asked: Mapping[str, Any]) -> None:
+    """Raise Conflict for another budget where it comes too late, InvalidStudy for one that is too small."""
+    if definition.verdict is not None and not study.reserved and definition.trials != study.budget:
+        raise Conflict("the replicates of the verdict are queued: the budget of this study stays what it is")
+    if _fixed(study, definition):
+        raise Conflict(f"the study is {study.state} for good; its budget cannot be changed any more")
+    if study.closing == closings.STOPPED and "stopping" not in asked and _budget_changed(study, definition):
+        message = "is over for a study that was stopped; give stopping as well, other rules or null, to let it go on"
+        raise Conflict(f"the study was stopped ({study.reason})", [Fault("budget", message)])
+    if definition.trials < study.allocated + study.reserved:
+        kept = f", and {study.reserved} kept for the verdict" if study.reserved else ""
+        message = f"{study.allocated} trials are allocated already{kept}; give at least that many"
+        raise InvalidStudy([Fault("budget.trials", message)])
 
 
 def _limits(definition: StudyDefinition) -> dict[str, Any]:
@@ -185,7 +207,9 @@ def _after_edit(
     trials = definition.trials
     if study.closing in {closings.STOPPED, closings.NOT_ADMITTED} and not resumes:
         return None
-    if study.state == StudyState.COMPLETED and trials > study.allocated:
+    # One that ended early may owe its replicates, though its search has nothing left.
+    owes = resumes and study.reserved > 0
+    if study.state == StudyState.COMPLETED and (owes or trials > study.allocated + study.reserved):
         seconds, device = definition.budget.seconds, definition.budget.gpu_seconds
         if device is not None and study.gpu_spent >= device:
             message = f"{study.gpu_spent:g} device seconds are spent; give more, or null"

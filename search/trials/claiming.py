@@ -10,12 +10,12 @@ lost at any moment. It may be used from several threads.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from models import checkpoints, claims, closings, endings, leases, trials
+from models import checkpoints, claims, endings, enqueueing, leases, trials
 from models.claims import Claimed, Reservation
 from models.endings import Ending
 from models.ids import show_trial
@@ -28,7 +28,7 @@ from search.records import Suggestion, TrialRecord
 from search.space.sampling import derive_seed
 from search.strategies.table import Strategy, make
 from search.studies.views import history, read_definition
-from search.trials import duplicates, stopping
+from search.trials import duplicates, replicates, stopping
 from search.trials.company import companions
 from search.trials.sharing import share
 
@@ -145,14 +145,13 @@ class Claimer:
         if len(held) == count:
             return held
         now = self.clock()
-        reservation = claims.reserve(connection, study_id, capacity=count - len(held), now=now)
-        if reservation is None:
-            closings.close_if_spent(connection, study_id, now)
+        found = self._reserve(connection, study_id, count - len(held), now)
+        if found is None:
             return held
-        reservation = stopping.admit(connection, reservation, now)
-        if reservation is None:
+        admitted = stopping.admit(connection, found, now)
+        if admitted is None:
             return held
-        points = self._points(self._know(connection, reservation.study), reservation.draws)
+        reservation, points = self._drawn(connection, self._know(connection, admitted.study), admitted)
         return held + claims.take(connection, reservation, points, worker=client, now=now, seconds=seconds, held=None)
 
     @contextmanager
@@ -200,23 +199,29 @@ class Claimer:
 
     def _take_from(self, connection: Connection, study_id: int, wish: Wish) -> list[Claimed]:
         now = self.clock()
-        found = claims.reserve(connection, study_id, capacity=wish.capacity, now=now)
+        found = self._reserve(connection, study_id, wish.capacity, now)
         if found is None or found.study.queue != wish.queue:
-            closings.close_if_spent(connection, study_id, now)
             return []
         admitted = stopping.admit(connection, found, now)
         if admitted is None:
             return []
         known = self._know(connection, found.study)
-        reservation = _shared(admitted, known.definition, wish)
-        if reservation is None:
+        fair = _shared(admitted, known.definition, wish)
+        if fair is None:
             return []
-        points = self._points(known, reservation.draws)
-        again = {row.number: row.attempt + 1 for row in reservation.again}
+        reservation, points = self._drawn(connection, known, fair)
+        again = {row.number: row.attempt + 1 for row in reservation.again if row.attempt}
         limits = companions(connection, study_id, again)
         return claims.take(
             connection, reservation, points, worker=wish.worker, now=now, held=wish.held, companions=limits
         )
+
+    def _reserve(self, connection: Connection, study_id: int, capacity: int, now: datetime) -> Reservation | None:
+        """Reserve; where there is nothing, do what is due in the study and look again if that brought something."""
+        found = claims.reserve(connection, study_id, capacity=capacity, now=now)
+        if found is None and replicates.go_on(connection, study_id, now):
+            return claims.reserve(connection, study_id, capacity=capacity, now=now)
+        return found
 
     def _know(self, connection: Connection, study: Row[Any]) -> _Known:
         with self._knowing:
@@ -230,12 +235,26 @@ class Claimer:
                     del self._known[next(iter(self._known))]
             return known
 
-    def _points(self, known: _Known, draws: range) -> list[dict[str, Any]]:
-        """Fill the parameters of strategies without a history now; the others reserve only."""
+    def _drawn(
+        self, connection: Connection, known: _Known, found: Reservation
+    ) -> tuple[Reservation, list[dict[str, Any]]]:
+        """Fill the parameters of strategies without a history now; the others reserve only.
+
+        A grid passes over the draws whose points were stored by hand, so that none comes twice.
+        """
+        first, count = found.study.drawn, len(found.numbers)
         if known.strategy.reads_history:
-            return [{"params": None, "origin": "model", "why": {}} for _ in draws]
+            return found, [{"params": None, "origin": "model", "why": {}} for _ in range(count)]
+        by_hand = known.definition.search.strategy == "grid" and found.study.allocated > first and count > 0
+        taken = enqueueing.placed(connection, found.study.id) if by_hand else {}
+        kept: list[tuple[int, dict[str, Any]]] = []
         with known.lock:
-            return [_point(suggestion) for suggestion in known.strategy.suggest(draws)]
+            while len(kept) < count:
+                draws = range(first, first + count - len(kept))
+                points = [_point(suggestion) for suggestion in known.strategy.suggest(draws)]
+                kept += [pair for pair in zip(draws, points, strict=True) if pair[1]["grid_index"] not in taken]
+                first = draws.stop
+        return replace(found, draws=[draw for draw, _ in kept]), [point for _, point in kept]
 
     def _ready(self, claimed: Sequence[Claimed]) -> list[Claim]:
         """Complete a batch of one study: suggest what has no parameters yet, find what may be resumed."""
@@ -329,7 +348,7 @@ def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -
         attempt=claimed.attempt,
         token=claimed.token,
         params=claimed.params or {},
-        definition=known.definition,
+        definition=replicates.running_definition(known.definition, claimed.origin),
         seed=derive_seed(known.seed, claimed.number),
         checkpoints=resumable,
         companions=claimed.companions,

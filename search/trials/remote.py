@@ -23,6 +23,7 @@ from search.studies.interventions import ChangedTrial, changed, locked
 from search.studies.views import get_trial, read_definition, trial_record
 from search.trials import reporting
 from search.trials.failures import Failure
+from search.trials.replicates import running_definition
 from search.trials.reporting import Holding, Report, Result
 
 _RELEASED = "released"
@@ -65,7 +66,7 @@ def measure(
         lease.number,
         lease.attempt,
         token,
-        read_definition(claims.study_of(connection, trial.study_id).definition),
+        running_definition(read_definition(claims.study_of(connection, trial.study_id).definition), trial.origin),
     )
     reports = [Report(holding, measurement.step, measurement.values) for measurement in measurements]
     verdicts = reporting.store(connection, reports)
@@ -129,7 +130,8 @@ def _holding(connection: Connection, study: Row[Any], trial: Row[Any], token: st
     attempt = trials.attempt_of(connection, study.id, trial.number, token)
     if attempt is None or attempt != trial.attempt:
         raise _refusal(trial_record(trial), attempt)
-    return Holding(study.id, trial.number, attempt, token, read_definition(study.definition))
+    definition = running_definition(read_definition(study.definition), trial.origin)
+    return Holding(study.id, trial.number, attempt, token, definition)
 
 
 def _values(connection: Connection, holding: Holding, said: Tell) -> Mapping[str, float] | None:

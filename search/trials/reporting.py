@@ -149,7 +149,7 @@ def _verdict(report: Report, decided: Mapping[Place, str]) -> Verdict:
 
 def finish(connection: Connection, results: Sequence[Result], *, now: datetime) -> Verdicts:
     """End attempts of one study (at least one). What is repeated stands already; what is stale changed nothing."""
-    study_id, definition = results[0].claim.study_id, results[0].claim.definition
+    study_id, definition = results[0].claim.study_id, _definition(results)
     failed = [result.claim.number for result in results if result.failure is not None]
     strikes = trials.count_strikes(connection, study_id, failed)
     ended = waiting.settle(connection, study_id, definition, [_ending(result, strikes, now) for result in results])
@@ -162,10 +162,17 @@ def finish(connection: Connection, results: Sequence[Result], *, now: datetime) 
         prunes=definition.pruning is not None and not promotes(definition.pruning),
         max_failed=definition.max_failed,
     )
-    if promotes(definition.pruning):
+    # Of replicates alone it is not known whether trials of the search wait.
+    if promotes(definition.pruning) or definition.verdict is not None:
         conclude(connection, study_id, now)
     stopping.after(connection, verdicts, definition, now)
     return verdicts
+
+
+def _definition(results: Sequence[Result]) -> StudyDefinition:
+    """Return the study's definition: replicates are run by one without pruning, trials of the search beside them are not."""
+    found = [result.claim.definition for result in results]
+    return next((each for each in found if each.pruning is not None), found[0])
 
 
 def _ending(result: Result, strikes: Mapping[tuple[int, str | None], int], now: datetime) -> Ending:

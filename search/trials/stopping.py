@@ -1,7 +1,8 @@
 """Ending a study before its trials are spent: by the rules it has, or because no trial fits into what is left.
 
 Each is done in the transaction that ended the trial, or would have started the next, under the study's lock. Nothing
-more is started then; what runs goes on to its end.
+more is started then; what runs goes on to its end. Where a rule ends the search of a study that is to give a verdict,
+the replicates still follow; a study into whose budget no trial fits has none.
 """
 
 from collections import defaultdict
@@ -19,6 +20,7 @@ from models.states import LIVE_STUDY, StudyState
 from search.definition.limits import Stopping
 from search.definition.parse import StudyDefinition
 from search.stopping import Estimate, Left, estimate, expects_little, room, stalled
+from search.studies.views import read_definition
 
 # A median of so many says enough.
 _MOST_SEEN = 64
@@ -29,13 +31,18 @@ def after(connection: Connection, done: Verdicts, definition: StudyDefinition, n
     study = done.study
     if study is None or not done.accepted or study.closing is not None:
         return
-    if study.stopping is not None:
+    if study.stopping is not None and _searches(study, definition):
         why = _found_enough(connection, study.id, definition, Stopping.model_validate(study.stopping))
         if why is not None:
             _close(connection, study.id, closings.STOPPED, why, now)
             return
     if _limited(study) and study.running == len(done.accepted):
         _close_if_full(connection, study.id, now)
+
+
+def _searches(study: Row[Any], definition: StudyDefinition) -> bool:
+    """Say whether rules look at the study: not once its replicates are all that is to come."""
+    return definition.verdict is None or (study.reserved > 0 and study.reason is None)
 
 
 def admit(connection: Connection, found: Reservation, now: datetime) -> Reservation | None:
@@ -125,8 +132,15 @@ def _remaining(study: Row[Any], now: datetime) -> str:
 
 def _close(connection: Connection, study_id: int, closing: str, why: str, now: datetime) -> None:
     study = lock_study(connection, study_id)
-    if study is not None and study.state in LIVE_STUDY and study.closing is None:
+    if study is None or study.state not in LIVE_STUDY or study.closing is not None:
+        return
+    if closing != closings.STOPPED or not study.reserved:
         closings.close(connection, study, closing, reason=why, now=now)
+    elif study.finished < study.allocated or study.allocated + study.reserved < study.budget:
+        stored = read_definition(study.definition)
+        budget = stored.budget.model_copy(update={"trials": study.allocated + study.reserved})
+        lowered = stored.model_copy(update={"budget": budget}).model_dump(mode="json")
+        closings.end_search(connection, study, lowered, reason=why, now=now)
 
 
 def _room(connection: Connection, study: Row[Any], now: datetime) -> float:

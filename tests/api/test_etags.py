@@ -4,15 +4,16 @@ import re
 from typing import Any
 
 from search.trials.dispatch import Report
-from tests.api.stage import DOCUMENT, Stage
+from tests.api.stage import DOCUMENT, Stage, study
 
 GETS = [path for path, operations in DOCUMENT["paths"].items() if "get" in operations]
 TAG = re.compile(r'"[0-9a-f]{32}"')
 
 
 def test_every_get_is_tagged(stage: Stage) -> None:
-    made = stage.create()["id"]
+    made = stage.create(study("iris-grid", verdict={"replicates": 3}, budget={"trials": 16}))["id"]
     stage.run(10)
+    stage.run(6)
     for path in [*GETS, "/v1/openapi.json"]:
         address = path.replace("{study_id}", made).replace("{trial_id}", f"{made}-0")
         first = stage.client.get(address)

@@ -13,7 +13,7 @@ from tests.api.stage import Stage, problem, study, without
 
 STUDY = {
     "id", "name", "state", "reason", "labels", "queue", "definition", "seed", "progress", "counts", "parallelism",
-    "seconds", "gpu_seconds", "gpu_spent", "seq", "best", "created_at", "started_at", "finished_at",
+    "seconds", "gpu_seconds", "gpu_spent", "seq", "best", "reused", "created_at", "started_at", "finished_at",
 }  # fmt: skip
 TRIAL = {
     "id", "study_id", "number", "state", "params", "values", "attempt", "origin", "why", "reason", "seq",

@@ -78,6 +78,20 @@ def test_results_without_constraints_are_feasible(database: Database) -> None:
     assert [tuple(row) for row in found] == [(0, 0.5, 0.0), (1, None, None)]
 
 
+def test_trials_outlive_warm_starts(database: Database) -> None:
+    command.upgrade(config(_url(database)), "0005")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO project (id, name, created_at) VALUES (1, 'p', '2026-01-01')")
+        connection.exec_driver_sql(_STUDY)
+        connection.exec_driver_sql(_TRIAL.format(number=0, score="0.5"))
+    upgrade(_url(database))
+    command.downgrade(config(_url(database)), "0005")
+    upgrade(_url(database))
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT trial.number, reserved FROM trial JOIN study ON study_id = id").all()
+    assert [tuple(row) for row in found] == [(0, 0)]
+
+
 def test_migrators_at_once_all_succeed(database: Database) -> None:
     """Processes, as containers that start together are."""
     environment = {"TUNEUP_DATABASE_URL": _url(database), "PATH": ""}

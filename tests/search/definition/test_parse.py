@@ -85,7 +85,8 @@ def test_defaults_are_filled_in() -> None:
     assert definition.search.seed is None
     assert (definition.report, definition.execution, definition.objective.queue) == ("last", "auto", "cpu")
     assert definition.objectives[0].name == "val_loss"
-    assert definition.model_dump(mode="json")["search"] == {"strategy": "bayesian", "seed": None, "startup": 10}
+    search = {"strategy": "bayesian", "seed": None, "startup": 10, "model": "auto"}
+    assert definition.model_dump(mode="json")["search"] == search
 
 
 def test_absent_fields_of_a_parameter_stay_absent() -> None:

@@ -34,6 +34,23 @@ def test_grids_are_distinct_and_exhaustive(given_space: tuple[Space, list[Constr
         points.point(points.count())
 
 
+@settings(deadline=None, max_examples=150)
+@given(constrained())
+def test_a_point_leads_to_its_number(given_space: tuple[Space, list[Constraint]]) -> None:
+    the_space, constraints = given_space
+    points = grid(plan(the_space, constraints))
+    assert [points.index(points.point(number)) for number in range(points.count())] == list(range(points.count()))
+    for point in obvious_points(the_space).values():
+        assert (points.index(point) is not None) == keeps(constraints, point)
+
+
+def test_what_is_no_point_has_no_number() -> None:
+    points = grid(NESTED)
+    assert points.index({"n": 2}) is None
+    assert points.index({"n": 10, "c": None}) is None
+    assert points.index({"n": 2, "c": None}) is not None
+
+
 def test_counts_by_hand() -> None:
     # n not in {1, 3}: 8 x 3 values of c; n in {1, 3}: a=x 3 points, a=y 2 points without z and 3 with it
     assert count_grid(NESTED) == 8 * 3 + 2 * (3 + 2 + 3)
@@ -81,6 +98,11 @@ def test_constrained_grids_are_counted_by_hand() -> None:
     assert count_grid(plan(shares, [at_most(-0.1, "a", "b")])) == 0
 
 
+def test_points_need_no_count_before_them() -> None:
+    the_plan = plan(space(a=number(0, 1, step=0.1), b=number(0, 1, step=0.1)), [at_most(1, "a", "b")])
+    assert grid(the_plan).index(grid_point(the_plan, 65)) == 65
+
+
 def test_an_inactive_parameter_counts_nothing() -> None:
     shares = space(on=choice(True, False), a=whole(0, 3), b=whole(2, 3, when={"on": [True]}))
     points = grid(plan(shares, [at_most(3, "a", "b")]))
@@ -94,6 +116,7 @@ def test_enormous_constrained_grids_are_counted_and_not_made() -> None:
     points = grid(plan(space(**names), [at_most(999, "p0", "p1")]))
     assert points.count() == 10**12 * 1000 * 1001 // 2
     last = points.point(points.count() - 1)
+    assert points.index(last) == points.count() - 1
     assert last["p0"] + last["p1"] <= 999  # type: ignore[operator]
     with pytest.raises(IndexError):
         points.point(points.count())
