@@ -214,3 +214,20 @@ def test_a_study_that_has_ended_takes_none(ledger: Ledger, verb: Any) -> None:
         drain(ledger.worker())
     with pytest.raises(Conflict, match="can be added to one that runs"):
         _give(ledger, study, Given(POINT))
+
+
+def test_imported_trials_keep_constraints_or_not(ledger: Ledger) -> None:
+    metrics = [
+        {"name": "val_loss", "goal": "minimize"},
+        {"name": "train_loss", "goal": "minimize", "role": "constraint", "threshold": 0.5},
+    ]
+    study = ledger.create(definition(trials=2, metrics=metrics))
+    with pytest.raises(InvalidValue, match=r"train_loss: is required: it is a constraint"):
+        _give(ledger, study, Given(POINT, TrialState.COMPLETED, {"val_loss": 0.1}))
+    kept = [
+        Given(POINT, TrialState.COMPLETED, {"val_loss": 0.1 * place, "train_loss": 2.0 - place}) for place in (1, 2)
+    ]
+    assert [trial.violation for trial in _give(ledger, study, *kept).trials] == [1.0, 0.0]
+    best = ledger.study(study).best
+    assert best is not None
+    assert best.number == 1

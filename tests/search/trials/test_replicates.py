@@ -341,3 +341,34 @@ def test_what_no_second_is_left_for_is_said(ledger: Ledger) -> None:
     assert ledger.study(study).record.state == "running"
     _run(worker)
     assert len(_verdict(ledger, study).baseline.values) == 3
+
+
+LIMITED = [
+    {"name": "val_loss", "goal": "minimize"},
+    {"name": "train_loss", "goal": "minimize", "role": "constraint", "threshold": 0.5},
+]
+
+
+def test_constraints_choose_finalists_and_disqualify_them(ledger: Ledger) -> None:
+    study = _study(ledger, metrics=LIMITED, verdict={"finalists": 1, "replicates": 3}, searched=7)
+    worker = ledger.worker()
+    claims = worker.claim(queue="cpu", capacity=100)
+
+    def end(claim: Claim, loss: float, other: float) -> Result:
+        return Result(claim, TrialState.COMPLETED, values={"val_loss": loss, "train_loss": other})
+
+    worker.finish([end(claims[0], 0.1, 0.9), end(claims[1], 0.2, 0.1), *(end(claim, 0.3, 0.1) for claim in claims[2:])])
+    again = worker.claim(queue="cpu", capacity=100)
+    assert {trial.why["replicate_of"] for trial in _replicates(ledger, study)} == {None, 1}
+    worker.finish([end(claim, 0.1, 0.1 if claim.number % 3 else 0.9) for claim in again])
+    view = _verdict(ledger, study)
+    assert view.finalists[0].diverged + view.baseline.diverged == sum(claim.number % 3 == 0 for claim in again)
+    assert view.judgement.verdict == "not distinguishable"
+
+
+def test_several_optimized_metrics_have_no_verdict(ledger: Ledger) -> None:
+    several = [LIMITED[0], {"name": "train_loss", "goal": "minimize"}]
+    with pytest.raises(InvalidStudy, match="verdict: compares by one metric"):
+        _study(ledger, "nsga2", metrics=several)
+    with pytest.raises(InvalidStudy, match="warm_start: takes over the best"):
+        ledger.create(definition("nsga2", metrics=several, warm_start="auto"))
