@@ -52,7 +52,9 @@ def _excess(metric: Metric, value: float) -> float:
     threshold = metric.threshold or 0.0
     # Halved before they are subtracted: the difference of two finite numbers may be none.
     beyond = max(0.0, metric.sign * (value / 2 - threshold / 2))
-    return 2 * beyond / (abs(threshold) or 1.0)
+    kept = value <= threshold if metric.sign > 0 else value >= threshold
+    # However little is too much, it is not nothing: halves of the smallest numbers are.
+    return 0.0 if kept else max(2 * beyond / (abs(threshold) or 1.0), math.ulp(0.0))
 
 
 def chosen(

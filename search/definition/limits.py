@@ -52,8 +52,8 @@ class Stopping(Part):
     @classmethod
     def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
         """Want one rule at least."""
-        if not any(fields.get(name) is not None for name in _RULES):
-            yield "target", f"is required, unless another rule is given; valid are {', '.join(_RULES)}"
+        if not any(fields.get(name) is not None for name in RULES):
+            yield "target", f"is required, unless another rule is given; valid are {', '.join(RULES)}"
 
 
-_RULES = ("target", "no_improvement", "expected_improvement_below")
+RULES = ("target", "no_improvement", "expected_improvement_below")

@@ -20,6 +20,7 @@ from typing import Any
 from search.definition import presets
 from search.definition.checks import Parts, cross_faults
 from search.definition.examples import EXAMPLE_STUDIES
+from search.definition.focus import advised, held_faults
 from search.definition.hygiene import beneath, clean, join
 from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
 from search.definition.limits import Budget
@@ -28,7 +29,7 @@ from search.definition.objectives import RECIPES
 from search.definition.planning import plan_of
 from search.definition.pruning_checks import Context, pruning_faults, resolved, stopping_faults
 from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
-from search.definition.searches import STRATEGIES, GridSearch
+from search.definition.searches import STRATEGIES, BayesianSearch, GridSearch, Search
 from search.definition.starts import start_faults
 from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter, shape_of
 from search.definition.verdicts import Verdict, verdict_faults
@@ -53,7 +54,11 @@ def parse_study(raw: object) -> StudyDefinition:
     faults = unclean + [fault for fault in reader.faults() if not beneath(fault.path, roots)]
     if faults:
         raise InvalidStudy(list(dict.fromkeys(faults))[:_MOST_FAULTS])
-    return _filled(StudyDefinition(**reader.parts))
+    definition = StudyDefinition(**reader.parts)
+    search = definition.search
+    if isinstance(search, BayesianSearch) and (faults := held_faults(definition, search.held or ())):
+        raise InvalidStudy(faults)
+    return _filled(definition)
 
 
 def _filled(definition: StudyDefinition) -> StudyDefinition:
@@ -63,8 +68,16 @@ def _filled(definition: StudyDefinition) -> StudyDefinition:
         "pruning": pruning,
         "start_from_default": _starts_from_default(definition),
         "verdict": _verdict(definition),
+        "search": _search(definition),
     }
     return definition.model_copy(update=update)
+
+
+def _search(definition: StudyDefinition) -> Search:
+    search = definition.search
+    if not isinstance(search, BayesianSearch) or search.held is not None:
+        return search
+    return search.model_copy(update={"held": advised(definition)})
 
 
 def _budget(definition: StudyDefinition) -> Budget:
@@ -145,6 +158,7 @@ class _Reader:
             objective=self.parts.get("objective"),
             metrics=self._reported(),
             strategy=_text(self.raw.get("search"), "strategy"),
+            model=_text(self.raw.get("search"), "model"),
             optimized=self._optimized(),
         )
         pruning, stopping = self.parts.get("pruning"), self.parts.get("stopping")

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.definition.kinds import Objective
-from search.definition.limits import Stopping
+from search.definition.limits import RULES, Stopping
 from search.definition.metric_checks import LEAVE_ONE
 from search.definition.prunings import (
     COMPARING,
@@ -30,6 +30,7 @@ class Context:
     metrics: Collection[str] | None
     strategy: str | None
     optimized: int | None = None  # how many metrics are
+    model: str | None = None  # of a bayesian search
 
 
 def pruning_faults(pruning: Pruning, context: Context) -> list[Fault]:
@@ -89,12 +90,13 @@ def _hyperband_faults(rule: HyperbandPruning, path: str, last: int | None) -> li
 def stopping_faults(stopping: Stopping, context: Context) -> list[Fault]:
     """Return what contradicts the strategy and the metrics."""
     if (context.optimized or 1) > 1:
-        given = [name for name, rule in stopping if rule is not None]
+        given = [name for name in RULES if getattr(stopping, name) is not None]
         message = "looks at one optimized metric, and several are given; leave it out, or optimize one"
         return [Fault(f"stopping.{name}", message) for name in given]
-    if stopping.expected_improvement_below is None or context.strategy not in _WITHOUT_MODEL:
+    silent = "bayesian with the model tpe" if context.model == "tpe" else context.strategy
+    if stopping.expected_improvement_below is None or (context.model != "tpe" and silent not in _WITHOUT_MODEL):
         return []
-    message = f"the strategy {context.strategy} says of no suggestion what it is expected to gain; use no_improvement, or another strategy"
+    message = f"the strategy {silent} says of no suggestion what it is expected to gain; use no_improvement, or another strategy"
     return [Fault("stopping.expected_improvement_below", message)]
 
 

@@ -132,6 +132,11 @@ def comparing(pruning: Pruning) -> Comparing | None:
     return pruning.rule if isinstance(pruning, PatiencePruning) else pruning
 
 
+def has_curves(pruning: Pruning | None) -> bool:
+    """Say whether scores at rungs are those that the study optimizes; a threshold may look at anything."""
+    return pruning is not None and comparing(pruning) is not None
+
+
 def promotes(pruning: Pruning | None) -> bool:
     """Say whether trials wait at rungs until they are promoted."""
     return isinstance(pruning, AshaPruning) and pruning.mode == "promote"

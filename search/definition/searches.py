@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from search.definition.bounds import MOST_TRIALS
+from search.definition.bounds import MOST_TRIALS, Name
 from search.space.parameters import Part
 
 _STRATEGY = "docs/strategies.md says which to use when"
@@ -38,6 +38,11 @@ class BayesianSearch(Part):
         "auto",
         description="gp: a Gaussian process; tpe: a tree-structured Parzen estimator; "
         "auto: gp up to 200 results over up to 32 parameters, and tpe beyond",
+    )
+    held: Annotated[tuple[Name, ...], Field(strict=False, max_length=64)] | None = Field(
+        None,
+        description="Parameters that stay at their defaults; absent = those of a recipe that so few trials are not for",
+        examples=[[]],
     )
 
 

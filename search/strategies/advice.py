@@ -3,12 +3,8 @@
 A range that is wider than the recommended one is searched inside of that first: points outside are thought less of, the
 farther they lie, until results say otherwise (`bonus`, whose weight fades; C. Hvarfner et al., "piBO", 2022), and of four
 of the first points three are drawn inside.
-
-Few trials are for few parameters (V. Godbole et al., "Deep learning tuning playbook", 2023): what the catalog would not
-search in a study of so many trials stays at its default, where it has one in its range.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +13,7 @@ from optim.catalog import COMMON, OPTIMIZERS, Option
 from search.definition.kinds import RecipeObjective
 from search.definition.schema import StudyDefinition
 from search.space.axes import lattice
-from search.space.parameters import CategoricalParameter, DerivedParameter, FixedParameter, Searched, Value, identity
+from search.space.parameters import CategoricalParameter, FixedParameter, Searched, Value
 from search.surrogates.columns import Column, Columns, Matrix
 
 _SLACK = 0.15  # of a column's length: so far outside a point is thought less of by half a unit
@@ -65,30 +61,27 @@ class Advice:
 
 def _ranges(definition: StudyDefinition, columns: Columns) -> list[_Range]:
     found = []
-    for name, column, code, chooser in _chosen(definition, columns):
+    for name, code, chooser in _chosen(definition, columns):
         options = {option.name: option for option in (*OPTIMIZERS[name].options, *COMMON.values())}
         for place, each in enumerate(columns.all):
             bounds = _bounds(each, options.get(each.name))
             if bounds is not None:
                 found.append(_Range(place, *bounds, chooser=chooser, code=code))
-        del column
     return found
 
 
-def _chosen(definition: StudyDefinition, columns: Columns) -> list[tuple[str, Value, float, int | None]]:
-    """Return the optimizers that a recipe's study may choose: name, value, its code in its column, and that column."""
+def _chosen(definition: StudyDefinition, columns: Columns) -> list[tuple[str, float, int | None]]:
+    """Return the optimizers that a recipe's study may choose: name, its code in its column, and that column."""
     objective = definition.objective
     if not isinstance(objective, RecipeObjective):
         return []
     parameter = definition.space.get("optimizer")
     if not isinstance(parameter, CategoricalParameter):
-        name = objective.optimizer
-        return [] if name is None else [(name, name, 0.0, None)]
+        name = parameter.value if isinstance(parameter, FixedParameter) else objective.optimizer
+        return [(str(name), 0.0, None)] if str(name) in OPTIMIZERS else []
     place = columns.place.get("optimizer")
     return [
-        (str(choice), choice, float(code), place)
-        for code, choice in enumerate(parameter.choices)
-        if str(choice) in OPTIMIZERS
+        (str(choice), float(code), place) for code, choice in enumerate(parameter.choices) if str(choice) in OPTIMIZERS
     ]
 
 
@@ -115,38 +108,3 @@ def _within(parameter: Searched, value: float) -> Value:
     if axis is None or axis.place(clipped) is not None:
         return clipped
     return axis.at(round((clipped - parameter.low) / (parameter.step or 1)))
-
-
-def held(definition: StudyDefinition) -> Mapping[str, Value]:
-    """Return the parameters that a study of so few trials does not search, with the values that they keep."""
-    objective = definition.objective
-    if not isinstance(objective, RecipeObjective):
-        return {}
-    names = {str(choice) for choice in _names(definition)} | ({objective.optimizer} if objective.optimizer else set())
-    kept: dict[str, Value] = {}
-    for name, parameter in definition.space.items():
-        if isinstance(parameter, FixedParameter | DerivedParameter):
-            continue
-        options = [o for each in names if each in OPTIMIZERS for o in OPTIMIZERS[each].options if o.name == name]
-        options += [COMMON[name]] if name in COMMON else []
-        if options and all(option.search_from > definition.trials for option in options):
-            value = _default(parameter, options[0])
-            if value is not None:
-                kept[name] = value
-    return kept
-
-
-def _names(definition: StudyDefinition) -> tuple[Value, ...]:
-    parameter = definition.space.get("optimizer")
-    return parameter.choices if isinstance(parameter, CategoricalParameter) else ()
-
-
-def _default(parameter: Searched, option: Option) -> Value:
-    value = parameter.default if parameter.default is not None else option.default
-    if isinstance(value, tuple):
-        return None
-    if isinstance(parameter, CategoricalParameter):
-        return value if identity(value) in set(map(identity, parameter.choices)) else None
-    inside = isinstance(value, int | float) and parameter.low <= value <= parameter.high
-    axis = lattice(parameter)
-    return value if inside and (axis is None or axis.place(value) is not None) else None

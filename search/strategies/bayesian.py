@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from search.definition.focus import held
 from search.definition.schema import StudyDefinition
 from search.definition.searches import BayesianSearch
 from search.records import Suggestion, TrialRecord
@@ -21,20 +22,25 @@ from search.space.fallback import fallback_points
 from search.space.parameters import FixedParameter, Point
 from search.space.plan import dedupe_key, mend, plan, satisfies
 from search.space.sampling import MEND_SALT, MODEL_SALT, Draws
-from search.strategies.advice import Advice, held
+from search.strategies.advice import Advice
 from search.strategies.evidence import Evidence
 from search.strategies.taken import Taken
 from search.surrogates.columns import Columns, Matrix
 from search.surrogates.design import spread
 from search.surrogates.engines import Engine, Gaussian, Parzen
-from search.surrogates.proposals import Accept
+from search.surrogates.proposals import Accept, Proposal
 
 # What a Gaussian process costs grows with the square of both; beyond these the Parzen estimator takes over.
 _MOST_RESULTS = 200
 _MOST_COLUMNS = 32
+_MOST_EVER = 500  # a process of more takes seconds for a point
 _MATES = 2**62  # trial numbers from here on stand for the points of the call under way
 
 Candidate: TypeAlias = tuple[str, dict[str, Any], Point]  # origin, further reasons, point
+
+
+def _gain(proposal: Proposal) -> dict[str, float]:
+    return {} if proposal.improvement is None else {"expected_improvement": proposal.improvement}
 
 
 class Bayesian:
@@ -48,7 +54,7 @@ class Bayesian:
         self._seed = seed
         self._startup = definition.search.startup
         self._wanted = definition.search.model
-        self._held = dict(held(definition))
+        self._held = held(definition, definition.search.held or ())
         kept = {
             name: FixedParameter(type="fixed", value=value, when=definition.space[name].when)
             for name, value in self._held.items()
@@ -57,7 +63,7 @@ class Bayesian:
         self._columns = Columns(self._plan)
         self._advice = Advice(definition, self._columns)
         self._starts = self._random(0, salt=0).random(len(self._columns))
-        self._evidence = Evidence(self._columns)
+        self._evidence = Evidence(self._columns, constrained=bool(definition.thresholds))
         self._engines: dict[str, Engine] = {
             "gp": Gaussian(self._columns, self._advice.bonus),
             "tpe": Parzen(self._columns),
@@ -78,6 +84,7 @@ class Bayesian:
             "batch": indices.start,
             "cutoff": self._evidence.cutoff,
             "pending": sorted(self._evidence.pending),
+            **({"waiting": waiting} if (waiting := self._evidence.waiting_at()) else {}),
             **({"held": sorted(self._held)} if self._held else {}),
         }
         proposed = iter(self._model(modelled, indices) if modelled else ())
@@ -103,24 +110,29 @@ class Bayesian:
         results = self._evidence.results()
         if not results.known or not len(self._columns):
             return []
-        name, because = self._chosen(len(results))
+        name, because = self._chosen(len(results) + len(self._evidence.pending))
         begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
         pending = [self._evidence.pending[number] for number in sorted(self._evidence.pending)]
         rows = np.array([*pending, *begun]).reshape(-1, len(self._columns))
         rng = self._random(indices.start, salt=MODEL_SALT)
-        found = self._engines[name].propose(results, rows, rng, len(modelled), self._accept())
+        engine, wanted = self._engines[name], len(modelled)
+        found = engine.propose(results, rows, rng, wanted, self._accept())
         said = {"sampler": name, "because": because}
-        return [
-            (
-                "model",
-                said if each.improvement is None else {**said, "expected_improvement": each.improvement},
-                self._columns.decode(each.row),
-            )
-            for each in found
+        suggested: list[Candidate] = [("model", said | _gain(each), self._columns.decode(each.row)) for each in found]
+        if len(found) == wanted or not self._plan.constraints:
+            return suggested
+        # Where the constraints leave so little room that no row keeps them, the best ones are moved into them.
+        free = engine.propose(results, rows, self._random(indices.start, salt=MODEL_SALT + 1), wanted, lambda _: True)
+        moved = {**said, "sampler": f"{name}, moved into the constraints"}
+        return suggested + [
+            ("model", moved, mend(self._plan, self._columns.decode(each.row), Draws(self._seed, index, salt=MEND_SALT)))
+            for index, each in zip(modelled[len(found) :], free[len(found) :], strict=False)
         ]
 
     def _chosen(self, results: int) -> tuple[str, str]:
-        """Return the model that suggests after so many results, and why it does."""
+        """Return the model that suggests after so many results, pending ones included, and why it does."""
+        if self._wanted == "gp" and results > _MOST_EVER:
+            return "tpe", f"{results} results, more than {_MOST_EVER}, which are too many for gp"
         if self._wanted != "auto":
             return self._wanted, "search.model"
         if len(self._columns) > _MOST_COLUMNS:

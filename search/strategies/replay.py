@@ -2,6 +2,7 @@
 
 A trial's row says how it ended and when (`seq`); `why` says up to which `seq` a model-based strategy had read, and which
 trials were under way then. From both follows the history that it saw:
+    waited at a rung      its scores up to there are known
     under way then        its point is taken, whatever has become of it
     ended by the cut-off  as it ended
     failed by the cut-off and tried again since    it had failed
@@ -36,16 +37,25 @@ class Past:
 
 def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
     """Return the trials as they were at the cut-off, in order of `seq`."""
-    cutoff, pending = why["cutoff"], frozenset(why.get("pending", ()))
+    cutoff, pending, waiting = why["cutoff"], frozenset(why.get("pending", ())), why.get("waiting", {})
     then = []
     for trial in past.trials:
         if trial.number in pending:
             then.append(replace(trial, state="running", values=None, score=None, curve={}, seq=0))
+        elif str(trial.number) in waiting:
+            then.append(_waiting(trial, waiting[str(trial.number)]))
         elif trial.seq <= cutoff:
             then.append(trial)
         elif trial.why.get("cutoff", -1) < past.failed.get(trial.number, -1):  # it had its point when it failed
             then.append(replace(trial, state="failed", values=None, score=None, seq=0))
     return sorted(then, key=lambda trial: trial.seq)
+
+
+def _waiting(trial: TrialRecord, step: int) -> TrialRecord:
+    """Return a trial as it was when it waited at this rung."""
+    curve = {at: score for at, score in trial.curve.items() if at <= step}
+    score = curve.get(step, trial.score)
+    return replace(trial, state="queued", waiting_step=step, values=None, score=score, curve=curve, seq=0)
 
 
 def derive(definition: StudyDefinition, seed: int, *, draw: int, why: Mapping[str, Any], past: Past) -> Suggestion:

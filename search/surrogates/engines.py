@@ -58,7 +58,7 @@ class Gaussian:
         return lambda rows: weight * self._bonus(rows)
 
     def _learned(self, results: Results) -> Hyper:
-        size = rung(len(results))
+        size = rung(len(results) if results.settled is None else results.settled)
         if self._fitted is not None and self._fitted[0] == size:
             return self._fitted[1]
         early = results.first(size)

@@ -21,6 +21,7 @@ class Results:
     scores: Matrix
     kinds: Matrix
     curves: Sequence[Mapping[int, float]] = ()  # scores by step, where they are known
+    settled: int | None = None  # how many of them, from the first, will never change; None = all
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -31,8 +32,8 @@ class Results:
 
     @property
     def known(self) -> bool:
-        """Whether any has completed."""
-        return bool((self.kinds == COMPLETED).any())
+        """Whether any has a score."""
+        return bool((self.kinds != DIVERGED).any())
 
     def best(self, count: int) -> NDArray[np.intp]:
         """Return the places of the best: completed before pruned before diverged, each by score, then by age."""
@@ -50,12 +51,15 @@ class Results:
         A pruned point has the score that completed ones with a curve like its own came to; where that is not known it
         stands behind the middling completed one. A diverged point stands behind all.
         """
-        done = self.scores[self.kinds == COMPLETED]
+        # While none has completed all are compared by how far they came.
+        shown = COMPLETED if (self.kinds == COMPLETED).any() else PRUNED
+        done = self.scores[self.kinds == shown]
         step = 0.25 * (float(done.max() - done.min()) or 1.0)
         middling = float(np.median(done)) + step
         scores, unsure = self.scores.copy(), np.zeros(len(self))
         for place in np.flatnonzero(self.kinds == PRUNED):
-            mean, variance = self._foreseen(int(place)) or (max(float(self.scores[place]), middling), 0.0)
+            own = float(self.scores[place])
+            mean, variance = self._foreseen(int(place)) or (own if shown == PRUNED else max(own, middling), 0.0)
             scores[place], unsure[place] = mean, _UNSURE + variance / (4 * step) ** 2
         diverged = self.kinds == DIVERGED
         scores[diverged] = scores[~diverged].max() + 2 * step

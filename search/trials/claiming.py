@@ -24,6 +24,7 @@ from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY, AttemptState, TrialState
 from search.clock import Clock, utc_now
 from search.definition.parse import StudyDefinition
+from search.definition.prunings import has_curves
 from search.records import Suggestion, TrialRecord
 from search.space.sampling import derive_seed
 from search.strategies.table import Strategy, make
@@ -289,7 +290,7 @@ class Claimer:
 
 def _news(connection: Connection, study_id: int, known: _Known) -> list[TrialRecord]:
     rows = trials.changed_trials(connection, study_id, known.seq)
-    return history(connection, study_id, rows, curves=known.definition.pruning is not None)
+    return history(connection, study_id, rows, curves=has_curves(known.definition.pruning))
 
 
 def _give_back(connection: Connection, claimed: Sequence[Claimed], now: datetime) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from models import claims, trials
 from models.session import Connection, Database
 from search.definition.parse import StudyDefinition
+from search.definition.prunings import has_curves
 from search.errors import Conflict
 from search.records import Params, TrialRecord
 from search.strategies.replay import Past, derive, same
@@ -49,7 +50,7 @@ def _material(connection: Connection, project_id: int, text: str) -> _Material:
     cutoff = trial.why.get("cutoff")
     definition = read_definition(study.definition)
     past = (
-        Past() if cutoff is None else _past(connection, trial.study_id, cutoff, curves=definition.pruning is not None)
+        Past() if cutoff is None else _past(connection, trial.study_id, cutoff, curves=has_curves(definition.pruning))
     )
     draw = trials.draw_of(connection, trial.study_id, trial.number)
     return _Material(trial, definition, study.seed, draw, past)

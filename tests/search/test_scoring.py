@@ -90,6 +90,10 @@ def test_a_violation_is_finite_and_zero_only_where_thresholds_are_kept(a: float,
     assert (found == 0.0) == (x <= a and y >= b)
 
 
+def test_the_smallest_violation_is_one() -> None:
+    assert violation(study([LOSS, constraint("q", "maximize", 0.0)]), {"q": -5e-324}) == 5e-324
+
+
 def test_of_several_metrics_the_last_measurement_with_all_stands() -> None:
     several = study([LOSS, ACCURACY])
     first, second = {"loss": 1.0, "accuracy": 0.9}, {"loss": 2.0, "accuracy": 0.1}

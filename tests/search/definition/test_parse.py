@@ -85,7 +85,7 @@ def test_defaults_are_filled_in() -> None:
     assert definition.search.seed is None
     assert (definition.report, definition.execution, definition.objective.queue) == ("last", "auto", "cpu")
     assert definition.objectives[0].name == "val_loss"
-    search = {"strategy": "bayesian", "seed": None, "startup": 10, "model": "auto"}
+    search = {"strategy": "bayesian", "seed": None, "startup": 10, "model": "auto", "held": ["momentum", "warmup"]}
     assert definition.model_dump(mode="json")["search"] == search
 
 

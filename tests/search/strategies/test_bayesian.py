@@ -13,6 +13,7 @@ import pytest
 
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.definition.planning import plan_of
+from search.errors import InvalidStudy
 from search.records import Params, Suggestion, TrialRecord
 from search.space.constraints import Constraint
 from search.space.validation import validate_point
@@ -99,13 +100,63 @@ def test_it_chooses_its_model_and_says_why(search: dict[str, Any], trials: int, 
 
 def test_few_trials_search_few_parameters() -> None:
     raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
-    few = make(parse_study({**raw, "budget": {"trials": 6}}), 1).suggest(range(6))
+    posted = parse_study({**raw, "budget": {"trials": 6}})
+    assert posted.search.held == ("momentum", "warmup")  # type: ignore[union-attr]
+    few = make(posted, 1).suggest(range(6))
     assert {suggestion.params.get("warmup") for suggestion in few} == {0.0}
-    assert few[0].why["held"] == ["momentum", "warmup"] or few[0].why["held"] == ["warmup"]
+    assert few[0].why["held"] == ["momentum", "warmup"]
     assert len({suggestion.params["lr"] for suggestion in few}) == 6
     many = make(parse_study({**raw, "budget": {"trials": 60}}), 1).suggest(range(6))
     assert "held" not in many[0].why
     assert len({suggestion.params["warmup"] for suggestion in many}) == 6
+
+
+def test_what_is_held_does_not_follow_a_later_budget() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    posted = parse_study({**raw, "budget": {"trials": 6}})
+    raised = parse_study({**posted.model_dump(mode="json"), "budget": {"trials": 100}})
+    assert [s.params for s in make(raised, 1).suggest(range(4))] == [
+        s.params for s in make(posted, 1).suggest(range(4))
+    ]
+
+
+def test_a_term_of_a_constraint_is_not_held() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    raw |= {"budget": {"trials": 5}, "constraints": [{"terms": {"warmup": 1.0}, "at_least": 0.1}]}
+    study = parse_study(raw)
+    assert study.search.held == ("momentum",)  # type: ignore[union-attr]
+    assert all(suggestion.params["warmup"] >= 0.1 for suggestion in make(study, 1).suggest(range(5)))
+    with pytest.raises(InvalidStudy, match="has to move"):
+        parse_study({**raw, "search": {"strategy": "bayesian", "held": ["warmup"]}})
+    with pytest.raises(InvalidStudy, match=r"no parameter 'x'"):
+        parse_study({**raw, "search": {"strategy": "bayesian", "held": ["x"]}})
+
+
+def test_trials_that_wait_at_a_rung_teach_the_model() -> None:
+    line = {"warmup": {"type": "float", "low": 0.0, "high": 0.9}}
+    strategy = make(definition(line, startup=0), 1)
+    waiting = [
+        replace(
+            record(number, seq=number, state="queued", params={"warmup": 0.045 * number}, score=abs(number - 5.0)),
+            waiting_step=3,
+            curve={3: abs(number - 5.0)},
+        )
+        for number in range(20)
+    ]
+    strategy.update(waiting)
+    suggestion, *others = strategy.suggest(range(30, 38))
+    assert suggestion.origin == "model"
+    assert suggestion.why["waiting"] == {str(number): 3 for number in range(20)}
+    assert suggestion.why["pending"] == []
+    assert statistics.median(abs(each.params["warmup"] - 0.225) for each in (suggestion, *others)) < 0.15
+
+
+@pytest.mark.parametrize("score", [1e300, -1e300, 1e160])
+def test_enormous_scores_are_borne(score: float) -> None:
+    strategy, records = optimize(definition(startup=2), seed=1, trials=8)
+    strategy.update([record(50, seq=50, state="completed", params=records[0].params, score=score)])
+    for suggestion in strategy.suggest(range(60, 64)):
+        assert math.isfinite(suggestion.why["expected_improvement"])
 
 
 def test_early_points_lie_where_the_catalog_advises() -> None:
