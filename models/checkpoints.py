@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, select
 
-from models.states import FINAL_TRIAL_STATES
-from models.tables import Checkpoint, Trial
+from models.states import FINAL_TRIAL_STATES, LIVE_STUDY
+from models.tables import Checkpoint, Study, Trial
 
 KEPT = 2
 
@@ -52,13 +52,25 @@ def checkpoints_of(connection: Connection, study_id: int, attempts: Mapping[int,
 
 
 def forget_checkpoints(connection: Connection) -> None:
-    """Remove the rows of trials that have ended for good: their files are gone."""
+    """Remove the rows of trials that have ended for good and will be nobody's parent: their files are gone."""
     ended = exists().where(
         Trial.study_id == Checkpoint.study_id,
         Trial.number == Checkpoint.number,
         Trial.state.in_(FINAL_TRIAL_STATES),
+        Study.id == Trial.study_id,
+        ~may_inherit(),
     )
     connection.execute(delete(Checkpoint).where(ended))
+
+
+def inherits(connection: Connection, study_id: int) -> bool:
+    """Say whether trials of this study may still go on from the checkpoints of others."""
+    return connection.execute(select(Study.id).where(Study.id == study_id, may_inherit())).one_or_none() is not None
+
+
+def may_inherit() -> ColumnElement[bool]:
+    """Say so of a study's row."""
+    return and_(Study.inherits, Study.state.in_(LIVE_STUDY))
 
 
 def _ranked() -> Any:  # noqa: ANN401  a select of labelled columns

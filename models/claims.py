@@ -441,6 +441,7 @@ def _filled_trials(dialect: str) -> Update:
         "origin": Text(),
         "why": JSON(),
         "dedupe_key": Text(),
+        "parent": Integer(),
         "seq": BigInteger(),
     }
     given = rowset(dialect, columns)

@@ -126,6 +126,8 @@ class Study(Table):
     gpu_spent: Mapped[float] = mapped_column(default=0.0, server_default="0")
     # The rules by which it stops early, as its definition has them.
     stopping: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    # Whether trials may become parents: their checkpoints stay until the study has ended.
+    inherits: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Trial(Table):
@@ -177,6 +179,8 @@ class Trial(Table):
     # The last rung at which it was to wait for promotion. Queued there, it has the values of that step, and can be
     # claimed once the rung says that it was promoted.
     waiting_step: Mapped[int | None] = mapped_column(BigInteger)
+    # The number of the trial from whose checkpoint it goes on.
+    parent: Mapped[int | None]
 
 
 def _of_trial() -> ForeignKeyConstraint:

@@ -16,7 +16,8 @@ class Suggestion:
     """A point to try and why.
 
     `params` holds only the parameters whose condition holds. `grid_index` is set by the grid alone.
-    `why` is stored with the trial: for model-based strategies the history cut-off it saw.
+    `why` is stored with the trial: for model-based strategies the history cut-off it saw. `parent` is the number of the
+    trial from whose checkpoint it goes on; None = it begins anew.
     """
 
     params: Params
@@ -24,6 +25,7 @@ class Suggestion:
     grid_index: int | None = None
     why: Mapping[str, Any] = field(default_factory=dict)
     dedupe_key: str | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class TrialRecord:
     `waiting_step` is the last rung at which it was to wait for promotion; queued there, it has the values of that step.
     `curve` holds its scores at rungs by step, where a strategy is told of them.
     `violation` is by how much its values violate the constraints: 0 is feasible, None is no result or not known.
+    `parent` is the number of the trial from whose checkpoint it goes on, `draw` the index its point was suggested for.
     `execution` says how the attempt was run that ended it (lane, population, seconds, alone); None where nobody did.
     """
 
@@ -56,6 +59,8 @@ class TrialRecord:
     waiting_step: int | None = None
     violation: float | None = None
     curve: Mapping[int, float] = field(default_factory=dict)
+    parent: int | None = None
+    draw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,13 +112,22 @@ def set_out(network: Network, data: Data, plan: Plan, *, device: torch.device) -
 
 
 def begin(course: Course, *, seed: int, watch: Watch) -> State:
-    """Return a run at its beginning, or where the snapshot was taken that the watch has of it."""
+    """Return a run at its beginning, or where the snapshot was taken that the watch has of it.
+
+    Hyperparameters are the plan's own, whatever they were up to the snapshot. Raise ValueError for a plan that goes on
+    from another run's checkpoint if there is none.
+    """
     initial, order = generators(seed)
     params = [param.to(course.device).requires_grad_() for param in course.network.init(initial)]
     state = State(params, course.rule.init(params), order.get_state(), course.plan.plateau())
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)
+    if course.plan.begins:
+        raise ValueError(
+            f"its parent's checkpoint of epoch {course.plan.begins} is not in the folder of checkpoints, or not whole; "
+            "workers on several hosts must share that folder (TUNEUP_CHECKPOINTS)"
+        )
     state.initial = first_loss(course.network, course.data, params)
     return state
 
@@ -173,9 +182,20 @@ def end_epoch(run: Run, found: Mapping[str, float]) -> None:
 def obey(run: Run, pause: Pause) -> bool:
     """Do what the run's watch wanted; return whether to stop."""
     # A run that went on from its very end would have nothing to report.
-    if Pause.SAVE in pause and run.state.epoch < run.course.plan.epochs:
+    if Pause.SAVE in pause and run.state.epoch < run.course.plan.until:
         run.watch.save(run.state.epoch, snapshot(run.state))
     return Pause.STOP in pause
+
+
+def conclude(run: Run) -> Ending:
+    """Return how a run ended that trained its last epoch; one that others may go on from leaves a checkpoint.
+
+    Its state must be its own. Raise Diverged as `ending` does.
+    """
+    ended = ending(run.course, run.state)
+    if run.course.plan.hands_on:
+        run.watch.save(run.state.epoch, snapshot(run.state))
+    return ended
 
 
 def ending(course: Course, state: State) -> Ending:

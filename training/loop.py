@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from training.course import Course, Run, begin, end_epoch, ending, needs_less, obey, set_out, take_loss, validated
+from training.course import Course, Run, begin, conclude, end_epoch, needs_less, obey, set_out, take_loss, validated
 from training.data.examples import Data
 from training.memory import SMALLER, advising
 from training.monitors import SAMPLED, look
@@ -58,8 +58,8 @@ def _end_epoch(run: Run) -> Ending | None:
         end_epoch(run, validated(run.course, run.state))
     if obey(run, run.watch.between()):
         return Ending("stopped")
-    if run.state.epoch == run.course.plan.epochs:
-        return ending(run.course, run.state)
+    if run.state.epoch == run.course.plan.until:
+        return conclude(run)
     run.enter_epoch()
     return None
 

@@ -20,7 +20,7 @@ DEFAULT_EPOCHS = 20
 MAX_EPOCHS = 10_000
 
 # What an objective says beside options of the training.
-STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "device", "precision"})
+STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "begins", "ends", "device", "precision"})
 _CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
 _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
     option.name for info in catalog.SCHEDULES.values() for option in info.options
@@ -40,7 +40,11 @@ _OFF: Mapping[str, float] = {**dict.fromkeys(_BEFORE, 0.0), "ema": 0.0, "swa_sta
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train. `options` are all of the optimizer's, `common` all that every training has."""
+    """How to train. `options` are all of the optimizer's, `common` all that every training has.
+
+    A run is of `epochs`, of which this one trains those from `begins`, where it goes on from another one's checkpoint, to
+    `ends` (None: to the end), with which it leaves one.
+    """
 
     optimizer: str
     options: Mapping[str, Any]
@@ -48,6 +52,18 @@ class Plan:
     schedule_options: Mapping[str, Any]
     common: Mapping[str, Any]
     epochs: int
+    begins: int = 0
+    ends: int | None = None
+
+    @property
+    def until(self) -> int:
+        """The epoch that is trained last."""
+        return self.epochs if self.ends is None else self.ends
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether another run may go on from where this one ends."""
+        return self.until < self.epochs
 
     def batch_size(self, examples: int) -> int:
         """Return how many of `examples` one step takes."""
@@ -118,6 +134,8 @@ def plan_of(objective: Values, params: Values) -> Plan:
         schedule_options=catalog.complete(schedule_info, _of(merged, schedule_info)),
         common={name: _common(merged, name) for name in catalog.COMMON},
         epochs=_epochs(objective),
+        begins=objective.get("begins", 0),
+        ends=objective.get("ends"),
     )
 
 

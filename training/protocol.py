@@ -38,6 +38,10 @@ trial that went on from it reports from `step` + 1. A later checkpoint of the sa
 `resume` lists what the trial may go on from, the newest first; a file whose hash differs is passed over. `resumed` comes
 at most once, before the first measurement. `alive` is a sign of progress inside a long step, at most one in ALIVE_SECONDS.
 
+An objective with `begins` and `ends` is a leg of a run of so many `epochs`: the trial goes on from what `resume` lists, of
+another trial or of its own, and ends after the epoch `ends`, with a checkpoint unless that is the last one. Where `begins`
+is not 0 and nothing can be gone on from, it has failed.
+
 The reasons OUT_OF_MEMORY and DEVICE of an outcome `failed` name its class; any other reason is a user's error.
 This module imports no torch.
 """

@@ -1,5 +1,7 @@
 """Where the checkpoints of trials lie: FOLDER/<study>/<number>/, until the trial has ended for good.
 
+Where trials go on from the checkpoints of others, all of them stay until the study has ended.
+
 The ledger holds paths relative to FOLDER, so that hosts that share it may have it in different places.
 """
 
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.checkpoints import inherits
 from models.ids import read_study, show_study
 from models.session import Connection, Database
 from models.states import FINAL_TRIAL_STATES, TrialState
@@ -59,8 +62,8 @@ class Shelf:
         return str(found.relative_to(self.root.resolve())) if inside else None
 
     def clear(self, claim: Claim) -> None:
-        """Remove the folder of a trial that has ended for good, if there is one."""
-        if self.place(claim).exists():
+        """Remove the folder of a trial that has ended for good, if there is one; of a possible parent it stays."""
+        if claim.leg is None and self.place(claim).exists():
             shutil.rmtree(self.place(claim), ignore_errors=True)
 
     def tidy(self, database: Database) -> None:
@@ -88,8 +91,14 @@ class Shelf:
         return [
             {"path": str(self.root / kept.path), "sha256": kept.sha256, "step": kept.step}
             for kept in claim.checkpoints
-            if self.relative(claim, str(self.root / kept.path)) is not None and (self.root / kept.path).is_file()
+            if self._may_read(claim, self.root / kept.path) and (self.root / kept.path).is_file()
         ]
+
+    def _may_read(self, claim: Claim, path: Path) -> bool:
+        """Say whether a file lies in the trial's folder, or its parent's."""
+        numbers = {claim.number} if claim.leg is None else {claim.number, claim.leg.parent}
+        folder = self.place(claim).parent.resolve()
+        return any(path.resolve().is_relative_to(folder / str(number)) for number in numbers)
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -100,6 +109,7 @@ def _folders(parent: Path) -> Iterator[Path]:
 
 
 def _trials(connection: Connection, study_id: int) -> tuple[bool, set[str]]:
-    """Say whether the ledger knows trials of this study, and name those that have not ended."""
+    """Say whether the ledger knows trials of this study, and name those that have not ended or may become parents."""
     known = bool(count_states(connection, [study_id])[study_id])
-    return known, {str(row.number) for row in list_trials(connection, study_id, limit=_MANY, states=_LIVE)}
+    states = () if inherits(connection, study_id) else _LIVE
+    return known, {str(row.number) for row in list_trials(connection, study_id, limit=_MANY, states=states)}

@@ -224,11 +224,12 @@ class Run:
 
 def start_message(claim: Claim, terms: Terms, manner: Manner) -> dict[str, Any]:
     """Say to a trainer what to run. Raise KeyError for an objective that is not registered here."""
+    leg = {} if claim.leg is None else {"begins": claim.leg.begins, "ends": claim.leg.ends}
     return {
         "type": "start",
         "trial": claim.id,
         "attempt": claim.attempt,
-        "objective": told(claim.definition.objective, terms.registry),
+        "objective": {**told(claim.definition.objective, terms.registry), **leg},
         "params": claim.definition.objective.handed(claim.params),
         "seed": claim.seed,
         "lane": manner.lane,

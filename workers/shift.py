@@ -203,7 +203,8 @@ class Shift:
                 self._report()
                 if not self._outbox.reports:
                     self._keep()
-                if last or not self._outbox.reports:
+                # Who ends before its checkpoint is known can be nobody's parent.
+                if last or not (self._outbox.reports or self._unkept):
                     self._finish()
             self._wave_on()
         return not (self._outbox.reports or self._roster.over)

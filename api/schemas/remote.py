@@ -89,6 +89,7 @@ class LeasedTrialOut(TrialOut):
     """A trial to run. Every word about it carries the token; after `lease_expires_at` without one it is lost.
 
     One that was promoted goes on after its `waiting_step`: from the client's own checkpoint, if it has kept one.
+    One with a `parent` begins where that one ended: from the checkpoint that its client has kept.
     """
 
     token: str

@@ -30,7 +30,8 @@ class TrialOut(BaseModel):
 
     `violation` is by how much its values violate the study's constraints, 0 if they keep them; null without a result, and
     where a constraint was not measured. `execution` is null until the trial has ended, and where whoever ran it does not
-    say. A trial that is `queued` with a `waiting_step` waits for promotion at that rung, and has its values there.
+    say. `parent` is the id of the trial from whose checkpoint it goes on, `why` then says between which steps (`begins`,
+    `ends`). A trial that is `queued` with a `waiting_step` waits for promotion at that rung, and has its values there.
     """
 
     id: str
@@ -50,6 +51,7 @@ class TrialOut(BaseModel):
     finished_at: datetime | None
     execution: ExecutionOut | None
     waiting_step: int | None
+    parent: str | None
 
 
 class TrialRow(TrialOut):
@@ -144,6 +146,7 @@ def trial_out(record: TrialRecord) -> TrialRow:
         finished_at=record.finished_at,
         execution=ExecutionOut.model_validate(record.execution) if record.execution is not None else None,
         waiting_step=record.waiting_step,
+        parent=None if record.parent is None else show_trial(record.study_id, record.parent),
     )
 
 

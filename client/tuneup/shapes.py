@@ -87,7 +87,7 @@ class TrialData(TypedDict):
     values: Values | None
     attempt: int
     origin: str
-    why: str | None
+    why: Json
     reason: str | None
     seq: int
     created_at: str
@@ -95,13 +95,14 @@ class TrialData(TypedDict):
     finished_at: str | None
     execution: ExecutionData | None
     waiting_step: int | None
+    parent: str | None
     violation: float | None
 
 
 class LeasedTrialData(TrialData):
     """A trial that was given out. Every word about it carries `token`; without one until then it is lost.
 
-    It goes on after `waiting_step`, where it was told to wait, if that is not null.
+    It goes on after `waiting_step`, where it was told to wait, if that is not null, and from where `parent` ended, likewise.
     """
 
     token: str

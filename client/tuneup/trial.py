@@ -65,6 +65,11 @@ class Trial:
         """The step at which it was told to wait before it was promoted: go on from a checkpoint of it, if there is one."""
         return self.data["waiting_step"]
 
+    @property
+    def parent(self) -> str | None:
+        """The trial from whose checkpoint it goes on (`why` says between which steps); None: it begins anew."""
+        return self.data["parent"]
+
     def refresh(self) -> Self:
         """Fetch the trial again."""
         self.data = cast("TrialData", self._wire.get(trial_path(self.id)))

@@ -70,7 +70,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += _grid_faults(parts, the_plan)
     elif the_plan is not None:
         faults += witness_faults(the_plan)
-    if parts.strategy not in {"grid", None} and not parts.has_trials:
+    if parts.strategy not in {"grid", "pbt", None} and not parts.has_trials:
         faults.append(Fault("budget.trials", f"is required by the strategy {parts.strategy}"))
     return faults
 

@@ -10,7 +10,7 @@ from search.space.parameters import Complaint, Part, absent
 
 
 class Budget(Part):
-    """What a study may spend. A grid needs no `trials`: it takes its size, and never more."""
+    """What a study may spend. A grid needs no `trials`: it takes its size, and never more; nor do lineages of known length."""
 
     trials: int | None = Field(None, ge=1, le=MOST_TRIALS, description="Trials, however they end")
     seconds: float | None = Field(None, gt=0, le=1e9, description="From the first claim, not counting pauses")

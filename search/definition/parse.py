@@ -24,12 +24,13 @@ from search.definition.focus import advised, held_faults
 from search.definition.hygiene import beneath, clean, join
 from search.definition.kinds import FIXABLE, RecipeObjective, objective_kind
 from search.definition.limits import Budget
+from search.definition.lineages import lineage_faults, space_faults
 from search.definition.metrics import ROLES
 from search.definition.objectives import RECIPES
 from search.definition.planning import plan_of
 from search.definition.pruning_checks import Context, pruning_faults, resolved, stopping_faults
 from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
-from search.definition.searches import STRATEGIES, BayesianSearch, GridSearch, Search
+from search.definition.searches import STRATEGIES, BayesianSearch, GridSearch, PbtSearch, Search
 from search.definition.starts import start_faults
 from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter, shape_of
 from search.definition.verdicts import Verdict, verdict_faults
@@ -63,13 +64,15 @@ def parse_study(raw: object) -> StudyDefinition:
 
 def _filled(definition: StudyDefinition) -> StudyDefinition:
     pruning = resolved(definition.pruning, definition.objective.last_step)
-    update = {
+    update: dict[str, Any] = {
         "budget": _budget(definition),
         "pruning": pruning,
         "start_from_default": _starts_from_default(definition),
         "verdict": _verdict(definition),
         "search": _search(definition),
     }
+    if isinstance(definition.search, PbtSearch) and definition.parallelism is None:
+        update["parallelism"] = definition.search.population
     return definition.model_copy(update=update)
 
 
@@ -81,6 +84,9 @@ def _search(definition: StudyDefinition) -> Search:
 
 
 def _budget(definition: StudyDefinition) -> Budget:
+    if isinstance(definition.search, PbtSearch) and definition.budget.trials is None:
+        generations = definition.search.generations(definition.objective.last_step) or 0
+        return definition.budget.model_copy(update={"trials": definition.search.population * generations})
     if not isinstance(definition.search, GridSearch):
         return definition.budget
     most, asked = count_grid(plan_of(definition)) + definition.reserved, definition.budget.trials
@@ -88,7 +94,7 @@ def _budget(definition: StudyDefinition) -> Budget:
 
 
 def _starts_from_default(definition: StudyDefinition) -> bool:
-    if isinstance(definition.search, GridSearch):
+    if isinstance(definition.search, GridSearch | PbtSearch):
         return False
     if definition.start_from_default is not None:
         return definition.start_from_default
@@ -137,7 +143,7 @@ class _Reader:
                 report=_text(self.raw, "report"),
             )
         )
-        cross += self._ending_faults()
+        cross += self._ending_faults() + self._lineage_faults()
         blamed = [presets.blame(fault, self._recommended) for fault in cross]
         return self._faults + blamed + self._start_faults(cross)
 
@@ -164,6 +170,15 @@ class _Reader:
         pruning, stopping = self.parts.get("pruning"), self.parts.get("stopping")
         faults = pruning_faults(pruning, context) if pruning is not None else []
         return faults + (stopping_faults(stopping, context) if stopping is not None else [])
+
+    def _lineage_faults(self) -> list[Fault]:
+        search, objective = self.parts.get("search"), self.parts.get("objective")
+        if not isinstance(search, PbtSearch):
+            return []
+        faults = lineage_faults(search, self.parts, pruned=isinstance(self.raw.get("pruning"), Mapping))
+        if any(fault.path.startswith("space") for fault in self._faults):
+            return faults
+        return faults + space_faults(search, objective, self.parts.get("space", {}))
 
     def _optimized(self) -> int | None:
         raw = self.raw.get("metrics")

@@ -18,7 +18,7 @@ from search.definition.prunings import (
 from search.errors import Fault
 
 # Strategies that expect nothing of what they suggest.
-_WITHOUT_MODEL = frozenset({"grid", "random", "sobol", "halton", "cmaes", "nsga2"})
+_WITHOUT_MODEL = frozenset({"grid", "random", "sobol", "halton", "cmaes", "nsga2", "pbt"})
 _SAY_LAST = "say with objective.steps which step is a trial's last"
 
 

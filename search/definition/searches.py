@@ -88,7 +88,30 @@ class Nsga2Search(Part):
     )
 
 
-Search: TypeAlias = GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch | CmaesSearch | Nsga2Search
+class PbtSearch(Part):
+    """Members of a population that are trained an interval at a time; the worst go on from the best (PBT)."""
+
+    strategy: Literal["pbt"] = Field(description=_STRATEGY)
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Absent = drawn and recorded")
+    population: int = Field(16, ge=4, le=1000, description="How many members there are; no more trials run at a time")
+    interval: int = Field(ge=1, le=MOST_TRIALS, description="By how many steps a trial trains further than its parent")
+    quantile: float = Field(
+        0.25, gt=0, le=0.5, description="The share of the worst that go on from one of as many of the best"
+    )
+    factor: float = Field(1.2, gt=1, le=10, description="By this a number is multiplied or divided, on its scale")
+    resample: float = Field(0.25, ge=0, le=1, description="How likely a value is drawn anew instead")
+    keep: Annotated[tuple[str, ...], Field(strict=False, max_length=64)] = Field(
+        (), description="Parameters that stay as they are, such as those that decide on shapes", examples=[["layers"]]
+    )
+
+    def generations(self, last: int | None) -> int | None:
+        """Return how many trials a lineage has that ends with step `last`; None if that is not known."""
+        return None if last is None else last // self.interval
+
+
+Search: TypeAlias = (
+    GridSearch | RandomSearch | BayesianSearch | SobolSearch | HaltonSearch | CmaesSearch | Nsga2Search | PbtSearch
+)
 STRATEGIES: Mapping[str, type[Search]] = {
     "grid": GridSearch,
     "random": RandomSearch,
@@ -97,6 +120,7 @@ STRATEGIES: Mapping[str, type[Search]] = {
     "halton": HaltonSearch,
     "cmaes": CmaesSearch,
     "nsga2": Nsga2Search,
+    "pbt": PbtSearch,
 }
 # The strategies that can optimize several metrics at once.
 SEVERAL_OBJECTIVES = ("grid", "random", "sobol", "halton", "nsga2")

@@ -4,6 +4,7 @@ A trial's row says how it ended and when (`seq`); `why` says up to which `seq` a
 trials were under way then. From both follows the history that it saw:
     waited at a rung      its scores up to there are known
     under way then        its point is taken, whatever has become of it
+    reserved then         it had no point yet
     ended by the cut-off  as it ended
     failed by the cut-off and tried again since    it had failed
     all else              not there yet
@@ -37,17 +38,20 @@ class Past:
 
 def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
     """Return the trials as they were at the cut-off, in order of `seq`."""
-    cutoff, pending, waiting = why["cutoff"], frozenset(why.get("pending", ())), why.get("waiting", {})
+    cutoff, waiting = why["cutoff"], why.get("waiting", {})
+    pending, reserved = frozenset(why.get("pending", ())), frozenset(why.get("reserved", ()))
     then = []
     for trial in past.trials:
         if trial.number in pending:
             then.append(replace(trial, state="running", values=None, score=None, curve={}, seq=0))
         elif str(trial.number) in waiting:
             then.append(_waiting(trial, waiting[str(trial.number)]))
+        elif trial.number in reserved:
+            then.append(replace(trial, state="running", params=None, why={}, values=None, score=None, curve={}, seq=0))
         elif trial.seq <= cutoff:
             then.append(trial)
         elif trial.why.get("cutoff", -1) < past.failed.get(trial.number, -1):  # it had its point when it failed
-            then.append(replace(trial, state="failed", values=None, score=None, seq=0))
+            then.append(replace(trial, state="failed", values=None, score=None, seq=past.failed[trial.number]))
     return sorted(then, key=lambda trial: trial.seq)
 
 

@@ -21,6 +21,7 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
     "halton": ("quasirandom", "Halton"),
     "cmaes": ("cmaes", "Cmaes"),
     "nsga2": ("nsga2", "Nsga2"),
+    "pbt": ("pbt", "Pbt"),
 }
 
 

@@ -22,7 +22,7 @@ from search.definition.kinds import EXTERNAL
 from search.definition.planning import plan_of
 from search.definition.prunings import promotes
 from search.definition.schema import StudyDefinition
-from search.definition.searches import GridSearch
+from search.definition.searches import GridSearch, PbtSearch
 from search.errors import Conflict, Fault, InvalidValue, NotFound
 from search.records import TrialRecord
 from search.scoring import missing, score, unmeasured, violation
@@ -63,6 +63,8 @@ def enqueue_trials(
             f"study {show_study(study.id)} is {_over(study)}; trials can be added to one that runs or is paused"
         )
     definition = read_definition(study.definition)
+    if isinstance(definition.search, PbtSearch):
+        raise Conflict(f"study {show_study(study.id)} trains lineages (pbt), whose members begin at points of its own")
     given, faults = _checked(definition, given)
     places = _grid_places(definition, given) if not faults else None
     faults = faults or _place_faults(connection, study.id, places)

@@ -21,6 +21,7 @@ from search.definition.kinds import EXTERNAL, Objective, RecipeObjective
 from search.definition.networks import ANNOUNCED
 from search.definition.parse import StudyDefinition, parse_study
 from search.definition.prunings import promotes
+from search.definition.searches import PbtSearch
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.space.sampling import SEED_LIMIT
@@ -77,6 +78,7 @@ def create_study(
             "fingerprint": digest(definition.fingerprint),
             **_limits(definition),
             "parallelism": definition.parallelism,
+            "inherits": isinstance(definition.search, PbtSearch),
             "created_at": now,
         },
     )

@@ -64,6 +64,8 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         finished_at=row.finished_at,
         execution=row.execution,
         waiting_step=row.waiting_step,
+        parent=row.parent,
+        draw=row.draw,
     )
 
 

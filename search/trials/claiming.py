@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from models import checkpoints, claims, endings, enqueueing, leases, trials
+from models import claims, endings, enqueueing, leases, trials
 from models.claims import Claimed, Reservation
 from models.endings import Ending
 from models.ids import show_trial
@@ -25,23 +25,15 @@ from models.states import LIVE_STUDY, AttemptState, TrialState
 from search.clock import Clock, utc_now
 from search.definition.parse import StudyDefinition
 from search.definition.prunings import has_curves
+from search.definition.searches import PbtSearch
 from search.records import Suggestion, TrialRecord
 from search.space.sampling import derive_seed
 from search.strategies.table import Strategy, make
 from search.studies.views import history, read_definition
 from search.trials import duplicates, replicates, stopping
 from search.trials.company import companions
+from search.trials.resuming import Checkpoint, Leg, legs, resumable
 from search.trials.sharing import share
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A file that an earlier attempt had written whole, and the values the trial had by then."""
-
-    step: int
-    path: str
-    sha256: str
-    values: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,8 @@ class Claim:
 
     `checkpoints` are what it may go on from, the newest first. `companions` is the most trials, itself included, that
     may share a trainer with it; None = any. It was lost when it had company, so it runs with half of it next, until it
-    is alone, and stays so as long as it is lost: a trial that kills trainers or workers is found by halving.
+    is alone, and stays so as long as it is lost: a trial that kills trainers or workers is found by halving. `leg` is
+    the part of a lineage that it trains, where the study has lineages.
     """
 
     study_id: int
@@ -62,6 +55,7 @@ class Claim:
     seed: int
     checkpoints: tuple[Checkpoint, ...] = ()
     companions: int | None = None
+    leg: Leg | None = None
 
     @property
     def id(self) -> str:
@@ -268,8 +262,15 @@ class Claimer:
         if waiting:
             filled += self._suggest(study_id, waiting)
         again = {claim.number: claim.attempt for claim in filled if claim.attempt > 1}
-        resumable = self.database.read(partial(_resumable, study_id=study_id, attempts=again)) if again else {}
-        return [_claim(known, claim, resumable.get(claim.number, ())) for claim in filled]
+        kept = self.database.read(partial(resumable, study_id=study_id, attempts=again)) if again else {}
+        found = self._legs(study_id, known, [claim.number for claim in filled])
+        return [_claim(known, claim, kept.get(claim.number, ()), found.get(claim.number)) for claim in filled]
+
+    def _legs(self, study_id: int, known: _Known, numbers: Sequence[int]) -> Mapping[int, Leg]:
+        search = known.definition.search
+        if not numbers or not isinstance(search, PbtSearch):
+            return {}
+        return self.database.read(lambda connection: legs(connection, study_id, search, numbers))
 
     def _known_of(self, study_id: int) -> _Known:
         known = self._known.get(study_id)
@@ -333,16 +334,7 @@ def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Rese
     return found.cut(fair - wish.held) if fair > wish.held else None
 
 
-def _resumable(connection: Connection, study_id: int, attempts: Mapping[int, int]) -> dict[int, tuple[Checkpoint, ...]]:
-    """Return what trials that run again (number -> attempt) may go on from."""
-    kept = checkpoints.checkpoints_of(connection, study_id, attempts)
-    return {
-        number: tuple(Checkpoint(row.step, row.path, row.sha256, row.values) for row in rows)
-        for number, rows in kept.items()
-    }
-
-
-def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -> Claim:
+def _claim(known: _Known, claimed: Claimed, kept: tuple[Checkpoint, ...], leg: Leg | None) -> Claim:
     return Claim(
         study_id=claimed.study_id,
         number=claimed.number,
@@ -351,8 +343,9 @@ def _claim(known: _Known, claimed: Claimed, resumable: tuple[Checkpoint, ...]) -
         params=claimed.params or {},
         definition=replicates.running_definition(known.definition, claimed.origin),
         seed=derive_seed(known.seed, claimed.number),
-        checkpoints=resumable,
+        checkpoints=kept + (() if leg is None else leg.checkpoints),
         companions=claimed.companions,
+        leg=leg,
     )
 
 
@@ -363,6 +356,7 @@ def _point(suggestion: Suggestion) -> dict[str, Any]:
         "grid_index": suggestion.grid_index,
         "dedupe_key": suggestion.dedupe_key,
         "why": dict(suggestion.why),
+        "parent": suggestion.parent,
     }
 
 

@@ -1,7 +1,7 @@
 """How many trials of a study one worker takes at once: no more than leaves every other worker its share."""
 
 from search.definition.schema import StudyDefinition
-from search.definition.searches import BayesianSearch, CmaesSearch, Nsga2Search
+from search.definition.searches import BayesianSearch, CmaesSearch, Nsga2Search, PbtSearch
 
 
 def share(definition: StudyDefinition, *, budget: int, finished: int, open_trials: int, workers: int) -> int:
@@ -9,7 +9,8 @@ def share(definition: StudyDefinition, *, budget: int, finished: int, open_trial
 
     `open_trials` have no end yet and run or could start now. Points that a model suggests at once learn nothing from
     each other, so of those few are out, over all workers: as many as are random at the start, and later a quarter of
-    those that have `finished`, but no more than an eighth of the `budget`. Of points that are bred a generation is.
+    those that have `finished`, but no more than an eighth of the `budget`. Of points that are bred a generation
+    is, and of lineages the population.
     """
     fair = _parts(open_trials, workers)
     first = _at_first(definition)
@@ -18,6 +19,8 @@ def share(definition: StudyDefinition, *, budget: int, finished: int, open_trial
         fair = min(fair, _parts(max(first, learned), workers))
     if isinstance(definition.search, Nsga2Search):
         fair = min(fair, _parts(definition.search.population_size, workers))
+    if isinstance(definition.search, PbtSearch):
+        fair = min(fair, _parts(definition.search.population, workers))
     return max(1, fair)
 
 

@@ -17,7 +17,7 @@ STUDY = {
 }  # fmt: skip
 TRIAL = {
     "id", "study_id", "number", "state", "params", "values", "attempt", "origin", "why", "reason", "seq",
-    "created_at", "started_at", "finished_at", "execution", "waiting_step", "violation",
+    "created_at", "started_at", "finished_at", "execution", "waiting_step", "violation", "parent",
 }  # fmt: skip
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 

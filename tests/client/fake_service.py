@@ -281,6 +281,7 @@ def trial_json(study: dict[str, Any], number: int) -> dict[str, Any]:
         "started_at": NOW,
         "finished_at": NOW,
         "execution": None,
+        "parent": None,
         "violation": None if state == "failed" else 0.0,
     }
 

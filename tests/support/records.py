@@ -26,4 +26,5 @@ def record(number: int, *, seq: int, state: str, params: Params | None, score: f
         started_at=NOW,
         finished_at=None,
         violation=None if score is None else 0.0,
+        draw=number,
     )

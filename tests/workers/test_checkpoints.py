@@ -10,9 +10,9 @@ import pytest
 from models.ids import show_study
 from models.states import TrialState
 from search.studies.service import cancel_study, delete_study
-from search.trials.claiming import Checkpoint
 from search.trials.dispatch import Claim, Dispatcher, Kept, Result
 from search.trials.failures import Failure
+from search.trials.resuming import Checkpoint
 from tests.support.ledger import Ledger, definition, done, opened
 from training.checkpoint import Keeper
 from workers.checkpoints import Shelf
@@ -151,3 +151,38 @@ def test_a_cancelled_study_keeps_no_checkpoint(ledger: Ledger, shelf: Shelf) -> 
     ledger.act(cancel_study, show_study(claim.study_id))
     shelf.tidy(ledger.database)
     assert list(shelf.root.iterdir()) == []
+
+
+def _lineages(ledger: Ledger) -> tuple[str, Dispatcher, list[Claim]]:
+    raw = definition(trials=None, search={"strategy": "pbt", "population": 4, "interval": 3})
+    raw["objective"]["epochs"] = 6
+    study, worker = ledger.create(raw), ledger.worker()
+    return study, worker, worker.claim(queue="cpu", capacity=4)
+
+
+def test_a_child_is_offered_the_file_of_its_parent_and_no_other(ledger: Ledger, shelf: Shelf) -> None:
+    _, worker, claims = _lineages(ledger)
+    for claim in claims:
+        assert worker.keep(_kept(shelf, claim, _write(shelf, claim)))
+    worker.finish([done(claim, float(claim.number)) for claim in claims])
+    child = worker.claim(queue="cpu", capacity=1)[0]
+    offered = shelf.offer(child)
+    assert offered is not None
+    assert [file["path"] for file in offered["resume"]] == [str(shelf.place(claims[0]) / "1-3-1.pt")]
+    strange = replace(
+        child, checkpoints=(Checkpoint(3, shelf.relative(claims[1], str(_write(shelf, claims[1]))) or "", "0", None),)
+    )
+    assert (shelf.offer(strange) or {})["resume"] == []
+
+
+def test_possible_parents_keep_their_folders_until_the_study_has_ended(ledger: Ledger, shelf: Shelf) -> None:
+    study, worker, claims = _lineages(ledger)
+    for claim in claims:
+        _write(shelf, claim)
+    worker.finish([done(claim) for claim in claims])
+    shelf.clear(claims[0])
+    shelf.tidy(ledger.database)
+    assert all(shelf.place(claim).exists() for claim in claims)
+    ledger.act(cancel_study, study)
+    shelf.tidy(ledger.database)
+    assert not any(shelf.place(claim).exists() for claim in claims)

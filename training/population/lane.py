@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 
 import torch
 
-from training.course import Run, broken, end_epoch, ending, obey
+from training.course import Run, broken, conclude, end_epoch, obey
 from training.data.examples import Data
 from training.networks.base import Network
 from training.population.compiled import CompiledProgram, compiles
@@ -135,12 +135,14 @@ class Lane:
             return ended
         for run, found in zip(runs, self._validated(runs), strict=True):
             place = self._runs.index(run)
-            state, course = run.state, run.course
+            state = run.state
             self._note(run, place)
             try:
                 end_epoch(run, found)
-                if state.epoch == course.plan.epochs:
-                    ended[run] = Ending("stopped") if obey(run, run.watch.between()) else ending(course, state)
+                if state.epoch == run.course.plan.until:
+                    if run.course.plan.hands_on:
+                        self._stacks.take_out(run)
+                    ended[run] = Ending("stopped") if obey(run, run.watch.between()) else conclude(run)
                     continue
             except Diverged as error:
                 ended[run] = Ending("diverged", str(error))

@@ -83,7 +83,7 @@ SPACES: Mapping[str, Space] = {
 }
 CONSTRAINTS: Mapping[str, list[Any]] = {"bound": [{"terms": {"warmup": 1, "decay": 1}, "at_most": 0.8}]}
 # What a strategy wants beside its name.
-SEARCHES: Mapping[str, Mapping[str, Any]] = {"bayesian": {"startup": 4}}
+SEARCHES: Mapping[str, Mapping[str, Any]] = {"bayesian": {"startup": 4}, "pbt": {"population": 4, "interval": 5}}
 REFUSED = {
     ("grid", "huge"): ("space", "1,000,000,000,000,000,000 points"),
     ("cmaes", "conditions"): ("search.strategy", "use bayesian"),

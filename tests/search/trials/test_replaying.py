@@ -44,6 +44,7 @@ STUDIES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "bayesian": ({"strategy": "bayesian", "startup": 4}, CONDITIONAL),
     "bayesian on a lattice": ({"strategy": "bayesian", "startup": 4}, DISCRETE),
     "cmaes": ({"strategy": "cmaes"}, CONTINUOUS),
+    "pbt": ({"strategy": "pbt", "population": 4, "interval": 2}, CONDITIONAL),
 }
 TRIALS = 24
 
