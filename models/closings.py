@@ -17,6 +17,8 @@ OUT_OF_TIME = "budget"
 # By one of its rules it has found enough, or a trial would take more than is left: what runs goes on to its end.
 STOPPED = "stopping"
 NOT_ADMITTED = "admission"
+# With these it did not come to all that it was asked for.
+CUT_SHORT = frozenset({OUT_OF_TIME, NOT_ADMITTED})
 # The words by which running trials are told to stop.
 ENDS_RUNNING = frozenset({OUT_OF_TIME})
 # Why a study failed that has spent what it had.

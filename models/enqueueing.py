@@ -4,7 +4,7 @@ They take numbers like all others and no draw. The caller holds the study's lock
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
+from models.claims import taken_keys
 from models.ledger import Change, record, update_study
 from models.rowsets import Columns, insert_rowset, pack, show_moment
 from models.states import FINAL_TRIAL_STATES, TrialState
@@ -21,7 +22,10 @@ from models.tables import Moment, Trial
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A trial to store: `queued` to be run, or in a final state with what it came to."""
+    """A trial to store: `queued` to be run, or in a final state with what it came to.
+
+    Its `dedupe_key` is stored where no other trial of the study has it.
+    """
 
     params: Mapping[str, Any]
     origin: str
@@ -31,6 +35,7 @@ class Entry:
     score: float | None = None
     violation: float | None = None
     grid_index: int | None = None
+    dedupe_key: str | None = None
     reason: str | None = None
 
 
@@ -52,6 +57,7 @@ def enqueue(
         for number, entry in zip(numbers, entries, strict=True)
     ]
     seqs = record(connection, study, changes, now)
+    entries = _distinct(connection, study.id, entries)
     rows = [_row(entry, number, seqs[number], now) for number, entry in zip(numbers, entries, strict=True)]
     given = {"study": study.id, "queue": study.queue, "now": now, "rows": pack(rows)}
     # Counters first: the budget's check, and not a doubled key, is what refuses too many.
@@ -67,6 +73,17 @@ def enqueue(
     return numbers
 
 
+def _distinct(connection: Connection, study_id: int, entries: Sequence[Entry]) -> list[Entry]:
+    """Leave each key to the first that has it: the same point may be given more than once."""
+    keys = [entry.dedupe_key for entry in entries if entry.dedupe_key is not None]
+    taken = taken_keys(connection, study_id, keys) if keys else set()
+    distinct = []
+    for entry in entries:
+        distinct.append(replace(entry, dedupe_key=None) if entry.dedupe_key in taken else entry)
+        taken |= {entry.dedupe_key} if entry.dedupe_key is not None else set()
+    return distinct
+
+
 def _row(entry: Entry, number: int, seq: int, now: datetime) -> dict[str, Any]:
     return {
         "number": number,
@@ -79,6 +96,7 @@ def _row(entry: Entry, number: int, seq: int, now: datetime) -> dict[str, Any]:
         "score": entry.score,
         "violation": entry.violation,
         "grid_index": entry.grid_index,
+        "dedupe_key": entry.dedupe_key,
         "reason": entry.reason,
         "finished_at": show_moment(now) if entry.state in FINAL_TRIAL_STATES else None,
     }
@@ -97,6 +115,7 @@ def _entries(dialect: str) -> Insert:
         "score": Double(),
         "violation": Double(),
         "grid_index": BigInteger(),
+        "dedupe_key": Text(),
         "reason": Text(),
         "finished_at": Moment(),
     }

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from models.claims import claimable
 from models.leases import insert_new
 from models.ledger import Change, record, update_study
-from models.states import REPLICATE, StudyState, TrialState
+from models.states import IMPORTED, REPLICATE, StudyState, TrialState
 from models.tables import Event, Moment, Project, Study, Trial
 
 DEFAULT_PROJECT = "default"
@@ -134,6 +134,16 @@ def with_fingerprint(
         Study.project_id == project_id, Study.fingerprint == fingerprint, Study.state == StudyState.COMPLETED
     )
     return connection.execute(query.order_by(Study.created_at.desc(), Study.id.desc()).limit(limit)).all()
+
+
+def count_imported(connection: Connection, study_ids: Sequence[int]) -> dict[int, int]:
+    """Count the trials that each study was given with their end; none for those without."""
+    query = (
+        select(Trial.study_id, func.count().label("trials"))
+        .where(Trial.study_id.in_(study_ids), Trial.origin == IMPORTED)
+        .group_by(Trial.study_id)
+    )
+    return {row.study_id: row.trials for row in connection.execute(query)}
 
 
 def leading_trials(connection: Connection, study_id: int, *, limit: int) -> Sequence[Row[Any]]:

@@ -19,7 +19,7 @@ A replicate that diverged, or broke a constraint of the study, disqualifies its 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, variance
+from statistics import mean, variance
 from typing import Literal
 
 from search.analysis.student import quantile
@@ -39,7 +39,7 @@ class Sample:
     @property
     def mean(self) -> float | None:
         """The mean of the values, or None without any."""
-        return fmean(self.values) if self.values else None
+        return mean(self.values) if self.values else None
 
     @property
     def fit(self) -> bool:
@@ -67,27 +67,36 @@ def judge(finalists: Sequence[Sample], baseline: Sample, *, maximize: bool, conf
     if not fit:
         return Judgement(UNDECIDED, _nobody(finalists))
     sign = 1 if maximize else -1
-    winner = max(fit, key=lambda place: sign * fmean(finalists[place].values))
+    winner = max(fit, key=lambda place: sign * mean(finalists[place].values))
     level = (1 - confidence) / len(finalists)
     if len(baseline.values) < _LEAST:
         return _without_baseline(finalists[winner], winner, baseline, level)
     difference, margin = _welch(finalists[winner].values, baseline.values, level)
     interval = difference - margin, difference + margin
+    if not all(map(math.isfinite, interval)):
+        return Judgement(
+            UNDECIDED, "the values are too large: no number holds their difference and its interval", winner
+        )
     gain = sign * difference
     verdict: Answer = "improved" if gain > margin else "worse" if -gain > margin else UNDECIDED
     return Judgement(verdict, _reason(verdict, difference, interval), winner, difference, interval)
 
 
 def _welch(first: Sequence[float], second: Sequence[float], level: float) -> tuple[float, float]:
-    """Return the difference of the means, and how far from it the true one lies with probability `level` on each side."""
-    # Of numbers near the largest float even a difference overflows; nothing is said of such.
+    """Return the difference of the means, and how far from it the true one lies with probability `level` on each side.
+
+    Infinite is what no number holds.
+    """
+    # Squares of very large or small values are no floats; those of values below 2 are, and halving is exact.
+    scale = 2.0 ** (math.frexp(max(map(abs, [*first, *second])))[1] - 1)
+    first, second = ([value / scale for value in sample] for sample in (first, second))
     parts = variance(first) / len(first), variance(second) / len(second)
-    difference, squared = fmean(first) - fmean(second), sum(parts)
+    difference, squared = mean(first) - mean(second), sum(parts)
     if squared == 0:
-        return difference, 0.0
+        return difference * scale, 0.0
     shares = parts[0] / squared, parts[1] / squared
     freedom = 1 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
-    return difference, quantile(1 - level, freedom) * math.sqrt(squared)
+    return difference * scale, quantile(1 - level, freedom) * math.sqrt(squared) * scale
 
 
 def _without_baseline(sample: Sample, winner: int, baseline: Sample, level: float) -> Judgement:

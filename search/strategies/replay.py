@@ -30,10 +30,14 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a study's ledger holds: its trials as they are now, and which had failed by the cut-off (number -> seq)."""
+    """What a study's ledger holds: its trials as they are now, and which had failed by the cut-off (number -> seq).
+
+    `keys` are the points of a wholly discrete space that trials hold (number -> dedupe key).
+    """
 
     trials: Sequence[TrialRecord] = ()
     failed: Mapping[int, int] = field(default_factory=dict)
+    keys: Mapping[int, str] = field(default_factory=dict)
 
 
 def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
@@ -77,9 +81,11 @@ def derive(definition: StudyDefinition, seed: int, *, draw: int, why: Mapping[st
 def _instead(definition: StudyDefinition, seed: int, draw: int, doubled: Suggestion, past: Past) -> Suggestion:
     """Find what stood in for a point that another trial had got first: the first one that is not another trial's.
 
-    Whoever holds a point now got it before, or the trial in question would have it.
+    Whoever holds a point now got it before, or the trial in question would have it. One given by hand later, though it
+    is held already, does not hold it.
     """
-    taken = {dedupe_key(trial.params) for trial in past.trials if trial.params and trial.why.get("draw") != draw}
+    own = {trial.number for trial in past.trials if trial.why.get("draw") == draw}
+    taken = {key for number, key in past.keys.items() if number not in own}
     the_plan = plan_of(definition)
     points = (point for _, point in fallback_points(the_plan, countable(the_plan), seed=seed, index=draw))
     free = next((point for point in points if dedupe_key(point) not in taken), None)

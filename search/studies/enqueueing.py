@@ -26,7 +26,8 @@ from search.definition.searches import GridSearch, PbtSearch
 from search.errors import Conflict, Fault, InvalidValue, NotFound
 from search.records import TrialRecord
 from search.scoring import missing, score, unmeasured, violation
-from search.space.points import grid
+from search.space.plan import dedupe_key
+from search.space.points import grid, is_discrete
 from search.space.validation import check_point
 from search.studies.views import get_study_row, read_definition, trial_record
 
@@ -73,6 +74,7 @@ def enqueue_trials(
     free = 0 if places is not None else sum(item.state in FINAL_TRIAL_STATES for item in given)
     _check_room(study, definition, len(given) - free, free)
     entries = [_entry(definition, item, places[index] if places else None) for index, item in enumerate(given)]
+    entries = keyed(definition, entries)
     numbers = enqueueing.enqueue(connection, study, entries, now=now, besides=_raised(study, definition, free))
     interventions.end_if_spent(connection, study.id, now)
     if promotes(definition.pruning):
@@ -165,3 +167,10 @@ def _entry(definition: StudyDefinition, item: Given, place: int | None) -> Entry
         grid_index=place,
         reason=item.reason,
     )
+
+
+def keyed(definition: StudyDefinition, entries: Sequence[Entry]) -> list[Entry]:
+    """Mark the points of a wholly discrete space as taken, so that no strategy draws them while others are left."""
+    if not is_discrete(plan_of(definition)):
+        return list(entries)
+    return [replace(entry, dedupe_key=dedupe_key(entry.params)) for entry in entries]

@@ -25,6 +25,7 @@ from search.definition.searches import PbtSearch
 from search.errors import Conflict, Fault, InvalidStudy, NotFound
 from search.records import StudyView
 from search.space.sampling import SEED_LIMIT
+from search.studies.enqueueing import keyed
 from search.studies.starting import digest, earlier_answer, starting_trials
 from search.studies.views import get_study_row, view_study
 
@@ -83,7 +84,7 @@ def create_study(
         },
     )
     if entries and (study := lock_study(connection, study_id)) is not None:
-        enqueueing.enqueue(connection, study, entries, now=now)
+        enqueueing.enqueue(connection, study, keyed(definition, entries), now=now)
     return _changed(connection, project_id, study_id)
 
 
@@ -199,7 +200,9 @@ def _resumes(study: Row[Any], definition: StudyDefinition, asked: Mapping[str, A
         return "stopping" in asked
     if study.closing == closings.NOT_ADMITTED:
         return _budget_changed(study, definition)
-    return study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, now)
+    # The clock of one that has ended stands.
+    until = study.finished_at or now
+    return study.closing == closings.OUT_OF_TIME and _in_time(study, definition.budget.seconds, until)
 
 
 def _after_edit(

@@ -6,6 +6,7 @@ from search.definition.defaults import default_of
 from search.definition.kinds import RecipeObjective
 from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
+from search.definition.searches import GridSearch
 from search.errors import TuneupError
 from search.space.choosing import choose_point, into_constraints, nearest
 from search.space.parameters import CategoricalParameter, FloatParameter, IntParameter, Point, Searched, Value, identity
@@ -115,15 +116,24 @@ def _carry(new: StudyDefinition, the_plan: Plan, old: Mapping[str, Value]) -> Po
     return point
 
 
-def repeats(new: StudyDefinition, old: StudyDefinition) -> bool:
+def repeats(new: StudyDefinition, old: StudyDefinition, *, imported: int = 0) -> bool:
     """Say whether an earlier study answers what this one asks: the same in all that decides results, and no less budget.
 
-    A seed left out asks for any.
+    A seed left out asks for any. The `imported` trials of the earlier one raised its budget, and were no search of its
+    own; on a grid they raised nothing.
     """
     first, second = (each.model_dump(mode="json") for each in (new, old))
     searches = [{key: value for key, value in each["search"].items() if key != "seed"} for each in (first, second)]
     same_seed = new.search.seed is None or new.search.seed == old.search.seed
-    within = new.trials <= old.trials
+    own = old.trials if isinstance(old.search, GridSearch) else old.trials - imported
+    within = new.trials <= own and all(
+        limit is None or (wanted is not None and wanted <= limit)
+        for wanted, limit in zip(_time_limits(new), _time_limits(old), strict=True)
+    )
     return (
         same_seed and within and searches[0] == searches[1] and all(first[name] == second[name] for name in _DECISIVE)
     )
+
+
+def _time_limits(definition: StudyDefinition) -> tuple[float | None, float | None]:
+    return definition.budget.seconds, definition.budget.gpu_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models import studies
+from models.closings import CUT_SHORT
 from models.enqueueing import Entry
 from models.ids import read_study, show_study, show_trial
 from models.session import Connection, Row
@@ -146,4 +147,11 @@ def earlier_answer(connection: Connection, project_id: int, definition: StudyDef
     if not definition.reuse:
         return None
     rows = studies.with_fingerprint(connection, project_id, digest(definition.fingerprint), limit=_MOST_LOOKED_AT)
-    return next((row.id for row in rows if repeats(definition, read_definition(row.definition))), None)
+    whole = [row for row in rows if row.closing not in CUT_SHORT]
+    imported = studies.count_imported(connection, [row.id for row in whole])
+    answers = (
+        row.id
+        for row in whole
+        if repeats(definition, read_definition(row.definition), imported=imported.get(row.id, 0))
+    )
+    return next(answers, None)

@@ -58,4 +58,8 @@ def _material(connection: Connection, project_id: int, text: str) -> _Material:
 
 def _past(connection: Connection, study_id: int, cutoff: int, *, curves: bool) -> Past:
     rows = trials.changed_trials(connection, study_id, -1)
-    return Past(history(connection, study_id, rows, curves=curves), trials.failed_by(connection, study_id, cutoff))
+    return Past(
+        history(connection, study_id, rows, curves=curves),
+        trials.failed_by(connection, study_id, cutoff),
+        {row.number: row.dedupe_key for row in rows if row.dedupe_key is not None},
+    )

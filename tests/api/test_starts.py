@@ -1,5 +1,6 @@
 """Points given to a study, reuse, warm starts and verdicts, over HTTP."""
 
+import time
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -154,6 +155,27 @@ def test_an_unchanged_study_is_answered_by_an_earlier_one(stage: Stage) -> None:
     ):
         body = {**_study(fingerprint=MARK, reuse=True), **change}
         assert stage.client.post("/v1/studies", json=body).status_code == 201, change
+
+
+def test_a_study_that_was_cut_short_is_no_answer(stage: Stage) -> None:
+    made = stage.create(_study(fingerprint=MARK, budget={"trials": 50, "seconds": 0.001}))
+    claims = stage.worker.claim(queue="cpu", capacity=1)
+    time.sleep(0.002)
+    stage.worker.finish([Result(claim, TrialState.COMPLETED, values={"val_loss": 0.5}) for claim in claims])
+    assert stage.worker.claim(queue="cpu", capacity=1) == []
+    assert stage.get(f"/studies/{made['id']}")["state"] == "completed"
+    for budget in ({"trials": 50}, {"trials": 50, "seconds": 0.001}, {"trials": 1, "seconds": 0.001}):
+        assert stage.create(_study(fingerprint=MARK, reuse=True, budget=budget))["reused"] is False
+
+
+def test_what_was_imported_makes_no_study_larger(stage: Stage) -> None:
+    made = stage.create(_study(fingerprint=MARK, budget={"trials": 2}))
+    found = {"params": POINT, "state": "completed", "values": {"val_loss": 0.5}}
+    stage.client.post(f"/v1/studies/{made['id']}/trials", json={"trials": [found] * 2})
+    _run(stage)
+    for trials, reused in ((2, True), (3, False)):
+        body = _study(fingerprint=MARK, reuse=True, budget={"trials": trials})
+        assert stage.client.post("/v1/studies", json=body).json()["reused"] is reused
 
 
 def test_a_verdict_comes_with_the_end(stage: Stage) -> None:

@@ -78,6 +78,28 @@ def test_runs_that_do_not_vary() -> None:
     assert judge([same], same, maximize=False, confidence=0.95).verdict == "not distinguishable"
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e-200, 1e160, 1e300])
+def test_the_answer_does_not_depend_on_the_unit(scale: float) -> None:
+    noisy = Sample([scale * value for value in (1.0, 5.0, 3.0)]), Sample([scale * value for value in (2.0, 6.0, 4.0)])
+    found = judge([noisy[0]], noisy[1], maximize=False, confidence=0.95)
+    assert (found.verdict, found.winner) == ("not distinguishable", 0)
+    assert found.interval is not None
+    assert found.interval[0] < 0 < found.interval[1]
+    clear = Sample([scale * value for value in (90.0, 91.0, 92.0)])
+    assert judge([noisy[0]], clear, maximize=False, confidence=0.95).verdict == "improved"
+
+
+def test_values_of_any_size_are_judged() -> None:
+    large, plain = Sample([1e160, 0.0, 5.0]), Sample([1.0, 2.0, 3.0])
+    assert judge([large], plain, maximize=True, confidence=0.95).verdict == "not distinguishable"
+    largest = Sample([1.7e308] * 3)
+    assert largest.mean == 1.7e308
+    assert judge([largest], plain, maximize=True, confidence=0.95).verdict == "improved"
+    found = judge([largest], Sample([-1.7e308] * 3), maximize=True, confidence=0.95)
+    assert (found.verdict, found.winner, found.difference, found.interval) == ("not distinguishable", 0, None, None)
+    assert "too large" in found.reason
+
+
 def _rate(draws: random.Random, *, finalists: int, replicates: int, shift: float, studies: int = 1000) -> float:
     def sample(mean: float) -> Sample:
         return Sample([draws.gauss(mean, 1.0) for _ in range(replicates)])

@@ -101,6 +101,17 @@ def test_imported_trials_cost_nothing_and_count_as_evidence(ledger: Ledger) -> N
     assert ledger.study(study).record.progress.budget == 7
 
 
+def test_a_point_of_a_lattice_is_held_by_the_first_that_has_it(ledger: Ledger) -> None:
+    study = ledger.create(definition("bayesian", space="discrete", trials=8))
+    point = {"optimizer": "adam", "batch_size": 32}
+    found = Given(point, TrialState.COMPLETED, {"val_loss": 0.25})
+    for given in ([found, found], [Given(point), Given({**point, "batch_size": 16})]):
+        _give(ledger, study, *given)
+    assert [row.dedupe_key is not None for row in ledger.rows("trial")] == [True, False, False, True]
+    drain(ledger.worker())
+    assert len({tuple(sorted((trial.params or {}).items())) for trial in ledger.trials(study)}) == 6
+
+
 def _kinds(ledger: Ledger, study: str) -> Counter[str]:
     return Counter(trial.origin for trial in ledger.trials(study))
 

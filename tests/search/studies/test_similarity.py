@@ -75,3 +75,21 @@ def test_what_repeats_an_earlier_study() -> None:
     assert not repeats(_study(budget={"trials": 9}), old)
     assert not repeats(_study(verdict={"replicates": 3}, budget={"trials": 8}), old)
     assert not repeats(_study({"lr": LR}), old)
+
+
+def test_what_had_less_time_repeats_nothing() -> None:
+    def limited(**more: float) -> StudyDefinition:
+        return _study(budget={"trials": 8, **more})
+
+    for limit in ("seconds", "gpu_seconds"):
+        short, long, free = limited(**{limit: 5.0}), limited(**{limit: 9.0}), limited()
+        assert [repeats(short, old) for old in (short, long, free)] == [True, True, True]
+        assert [repeats(long, old) for old in (short, long, free)] == [False, True, True]
+        assert [repeats(free, old) for old in (short, long, free)] == [False, False, True]
+
+
+def test_imported_trials_are_no_search() -> None:
+    assert not repeats(_study(), _study(), imported=1)
+    assert repeats(_study(budget={"trials": 7}), _study(), imported=1)
+    grid = parse_study(definition("grid", space="discrete", trials=None))
+    assert repeats(grid, grid, imported=1)

@@ -17,6 +17,7 @@ from search.errors import Conflict, NotFound
 from search.records import Params, TrialRecord
 from search.space.sampling import Draws
 from search.studies import interventions
+from search.studies.enqueueing import Given, enqueue_trials
 from search.trials.claiming import Claimer, Wish
 from search.trials.dispatch import Claim, Dispatcher, Result
 from search.trials.failures import Failure
@@ -120,11 +121,20 @@ def test_what_stood_in_for_a_doubled_point_is_derived_again(ledger: Ledger) -> N
     """Workers that read the same history before any of them wrote suggest the same points; the later ones get others."""
     raw = {**posted("bayesian on a lattice"), "search": {"strategy": "bayesian", "startup": 0, "seed": 3}}
     study = ledger.create({**raw, "space": {"layers": DISCRETE["layers"]}, "budget": {"trials": 8}})
-    study_id = read_study(study)
-    assert study_id is not None
     (first,) = ledger.worker().claim(queue="external", capacity=1)
     ledger.worker().finish([done(first)])  # with a result there is a model, whose best point all of them want
-    claimers = [Claimer(ledger.database, clock=ledger.clock) for _ in range(6)]
+    _claim_together(ledger, study, 6)
+    trials = ledger.trials(study)
+    assert any("instead_of" in trial.why for trial in trials)
+    assert len({(trial.params or {})["layers"] for trial in trials}) == 7
+    assert [replayed(ledger, trial).matches for trial in trials] == [True] * 7
+
+
+def _claim_together(ledger: Ledger, study: str, count: int) -> None:
+    """Claim a trial each, all having read the same history before any of them writes."""
+    study_id = read_study(study)
+    assert study_id is not None
+    claimers = [Claimer(ledger.database, clock=ledger.clock) for _ in range(count)]
     taken = [each._take_of(study_id, Wish(f"w{place}", "external", 1)) for place, each in enumerate(claimers)]
     with ExitStack() as stack:
         fills = [
@@ -133,10 +143,28 @@ def test_what_stood_in_for_a_doubled_point_is_derived_again(ledger: Ledger) -> N
         ]
         for fill in fills:
             ledger.database.write(fill)
-    trials = ledger.trials(study)
-    assert any("instead_of" in trial.why for trial in trials)
-    assert len({(trial.params or {})["layers"] for trial in trials}) == 7
-    assert [replayed(ledger, trial).matches for trial in trials] == [True] * 7
+
+
+def test_what_stood_in_is_no_point_given_by_hand(ledger: Ledger) -> None:
+    space = {name: {"type": "int", "low": 1, "high": 3} for name in ("layers", "width")}
+    given = [Given({"layers": layers, "width": width}) for layers in (1, 2) for width in (1, 2)]
+    for seed in range(4):
+        raw = {**posted("bayesian on a lattice"), "search": {"strategy": "bayesian", "startup": 0, "seed": seed}}
+        study = ledger.create({**raw, "space": space, "budget": {"trials": 11}})
+        ledger.act(enqueue_trials, study, given)
+        worker = ledger.worker()
+        for _ in given:
+            worker.finish([done(claim) for claim in worker.claim(queue="external", capacity=1)])
+        _claim_together(ledger, study, 5)
+        trials = ledger.trials(study)
+        assert len({tuple((trial.params or {}).items()) for trial in trials}) == 9
+        standing_in = [trial for trial in trials if "instead_of" in trial.why]
+        assert standing_in
+        # Given by hand once it is held, it is held by the same trial still.
+        ledger.act(enqueue_trials, study, [Given(standing_in[-1].params or {})] * 2)
+        assert [replayed(ledger, trial).matches for trial in ledger.trials(study)] == [None] * 4 + [True] * 5 + [
+            None
+        ] * 2
 
 
 def test_a_trial_counts_as_failed_until_it_was_retried(ledger: Ledger) -> None:

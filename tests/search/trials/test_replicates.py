@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from models.closings import close_if_spent
+from models.ids import read_study
 from models.states import TrialState
 from search.errors import Conflict, InvalidStudy, NotFound
 from search.records import TrialRecord
@@ -341,6 +343,25 @@ def test_what_no_second_is_left_for_is_said(ledger: Ledger) -> None:
     assert ledger.study(study).record.state == "running"
     _run(worker)
     assert len(_verdict(ledger, study).baseline.values) == 3
+
+
+def test_what_is_owed_is_had_back_later_too(ledger: Ledger) -> None:
+    study = ledger.create(
+        definition(trials=9, budget={"trials": 9, "seconds": 60}, verdict={"replicates": 3, "finalists": 1})
+    )
+    worker = ledger.worker()
+    claims = worker.claim(queue="cpu", capacity=3)
+    ledger.clock.move(60)
+    study_id = read_study(study) or 0
+    assert ledger.database.write(lambda c: close_if_spent(c, study_id, ledger.clock())) is None  # as a reaper does
+    worker.finish([done(claim, _loss(claim)) for claim in claims])
+    record = ledger.study(study).record
+    assert (record.state, record.reason) == ("completed", "budget")
+    ledger.clock.move(3600)
+    ledger.act(service.change_study, study, {"budget": {"seconds": 1000}})
+    assert ledger.study(study).record.state == "running"
+    assert len(worker.claim(queue="cpu", capacity=100)) == 6
+    assert len(_replicates(ledger, study)) == 6
 
 
 LIMITED = [
