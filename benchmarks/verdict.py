@@ -8,6 +8,8 @@ or of a skewed and heavy-tailed kind (a shifted log-normal, as losses are). The 
 - `two or more errors`: it is better by two standard errors of the difference of means or more, drawn evenly from 2 to 6 of them.
 - `two errors`: by exactly two. No test that is wrong in 5 % finds that more often than in 63.9 % (Neyman and Pearson, noise
   known), so nothing is promised; it is shown beside that bound.
+
+The same is asked of pairs of configurations from the recorded tables, by the runs that they had (`verdict_tables`).
 """
 
 import argparse
@@ -18,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.promises import Promise, line, show, table
+from benchmarks.verdict_tables import Recorded, recorded
 from search.analysis.verdict import Sample, judge
 from search.definition.verdicts import Verdict
 
@@ -100,7 +103,7 @@ def rates(studies: int, *, seed: int = 1) -> list[Rate]:
     ]
 
 
-def promises(found: Sequence[Rate]) -> list[Promise]:
+def promises(found: Sequence[Rate], on_tables: Sequence[Recorded]) -> list[Promise]:
     """Say what is promised of the default plan, and of no plan that equals are improved."""
     power = {each.shift: each.value for each in found if (each.plan, each.noise) == ("default", "normal")}
     wrong = [each.value for each in found if each.shift == "equal" and each.noise == "normal"]
@@ -108,6 +111,8 @@ def promises(found: Sequence[Rate]) -> list[Promise]:
         Promise("equals called improved, normal noise, worst plan", max(wrong), 0.05, at_most=True),
         Promise("a difference of two deviations of a run found, default plan", power["two deviations"], 0.8),
         Promise("differences of two standard errors or more found, default plan", power["two or more errors"], 0.8),
+        Promise("recorded tables: equals called improved, worst", max(e.equal for e in on_tables), 0.05, at_most=True),
+        Promise("recorded tables: two standard errors or more found, worst", min(e.apart for e in on_tables), 0.8),
     ]
 
 
@@ -123,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [(each.plan, each.noise, each.shift, f"{each.value:.4f}") for each in found]
     print(table(("plan", "noise", "difference", "improved"), rows))
     print(f"no test at 5 % finds exactly two standard errors of the difference more often than in {BOUND}")
-    kept = promises(found)
+    on_tables = recorded(DEFAULT.replicates, studies, confidence=CONFIDENCE)
+    print(table(("table", "equal", "apart"), [(e.table, f"{e.equal:.4f}", f"{e.apart:.4f}") for e in on_tables]))
+    kept = promises(found, on_tables)
     print(show(kept))
     if given.json:
         print(line("verdict", kept, studies=studies, rates=[[r.plan, r.noise, r.shift, r.value] for r in found]))
