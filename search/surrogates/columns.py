@@ -9,16 +9,17 @@ value has no column.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.space.axes import Axis, lattice, listed
+from search.space.coordinates import share_of
 from search.space.nodes import Node
 from search.space.parameters import (
     CategoricalParameter,
-    FloatParameter,
     IntParameter,
     Point,
     Searched,
@@ -26,7 +27,7 @@ from search.space.parameters import (
     is_number,
 )
 from search.space.plan import Plan, fill
-from search.space.scales import between, share
+from search.space.scales import between
 
 Matrix: TypeAlias = NDArray[np.float64]
 
@@ -62,52 +63,34 @@ def column(name: str, parameter: Searched) -> Column | None:
         if not all(map(is_number, parameter.choices)):
             place = listed(parameter.choices)
             return Column(name, parameter, True, place.size, place.place, lambda x: place.at(int(x)))
-        return _cells(name, parameter, listed(tuple(sorted(parameter.choices, key=float))))  # type: ignore[arg-type]
+        ordered = listed(tuple(sorted(parameter.choices, key=float)))  # type: ignore[arg-type]
+        return Column(name, parameter, False, ordered.size, partial(_middle, ordered), partial(_nth, ordered))
+    encode = partial(share_of, parameter)
     if isinstance(parameter, IntParameter) and parameter.scale == "log":
-        return _log_int(name, parameter)
+        # Its cells differ in width, so it counts as continuous; a value is its own after rounding.
+        return Column(name, parameter, False, 0, encode, partial(_whole, parameter))
     if axis is not None:
-        return _cells(name, parameter, axis)
-    return _continuous(name, parameter)
+        return Column(name, parameter, False, axis.size, encode, partial(_nth, axis))
+    return Column(name, parameter, False, 0, encode, partial(between, parameter.scale, parameter.low, parameter.high))
 
 
-def _continuous(name: str, parameter: FloatParameter | IntParameter) -> Column:
-    low, high = parameter.low, parameter.high
-
-    def encode(value: Value) -> float | None:
-        inside = is_number(value) and low <= value <= high  # type: ignore[operator]
-        return share(parameter.scale, low, high, float(value)) if inside else None  # type: ignore[arg-type]
-
-    return Column(name, parameter, False, 0, encode, lambda x: float(between(parameter.scale, low, high, x)))
+def _middle(axis: Axis, value: Value) -> float | None:
+    place = axis.place(value)
+    return None if place is None else (place + 0.5) / axis.size
 
 
-def _cells(name: str, parameter: Searched, axis: Axis) -> Column:
-    size = axis.size
-
-    def encode(value: Value) -> float | None:
-        place = axis.place(value)
-        return None if place is None else (place + 0.5) / size
-
-    return Column(name, parameter, False, size, encode, lambda x: axis.at(min(int(x * size), size - 1)))
+def _nth(axis: Axis, share: float) -> Value:
+    return axis.at(min(int(share * axis.size), axis.size - 1))
 
 
-def _log_int(name: str, parameter: IntParameter) -> Column:
-    low, high = parameter.low, parameter.high
-    start, length = math.log(low - 0.5), math.log(high + 0.5) - math.log(low - 0.5)
-
-    def encode(value: Value) -> float | None:
-        inside = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        return (math.log(value) - start) / length if inside else None  # type: ignore[arg-type]
-
-    def decode(x: float) -> Value:
-        return min(max(round(math.exp(start + length * x)), low), high)
-
-    # Its cells differ in width, so it counts as continuous; a value is its own after rounding.
-    return Column(name, parameter, False, 0, encode, decode)
+def _whole(parameter: IntParameter, share: float) -> Value:
+    low, high = math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
+    return min(max(round(math.exp(low + (high - low) * share)), parameter.low), parameter.high)
 
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
-    """Column `child` is active only where the value of `parent` is among `values` (keys of `identity`)."""
+    """Column `child` is active only where the value of `parent` has one of these `codes`."""
 
     child: int
     parent: int

@@ -57,22 +57,25 @@ class Results:
         step = 0.25 * (float(done.max() - done.min()) or 1.0)
         middling = float(np.median(done)) + step
         scores, unsure = self.scores.copy(), np.zeros(len(self))
+        known: dict[int, list[tuple[float, float]]] = {}
         for place in np.flatnonzero(self.kinds == PRUNED):
             own = float(self.scores[place])
-            mean, variance = self._foreseen(int(place)) or (own if shown == PRUNED else max(own, middling), 0.0)
+            mean, variance = self._foreseen(int(place), known) or (own if shown == PRUNED else max(own, middling), 0.0)
             scores[place], unsure[place] = mean, _UNSURE + variance / (4 * step) ** 2
         diverged = self.kinds == DIVERGED
         scores[diverged] = scores[~diverged].max() + 2 * step
         return scores, unsure
 
-    def _foreseen(self, place: int) -> tuple[float, float] | None:
+    def _foreseen(self, place: int, known: dict[int, list[tuple[float, float]]]) -> tuple[float, float] | None:
+        """Ask for the end of a curve; `known` keeps by step what completed trials had there and at their end."""
         curve = self.curves[place] if self.curves else {}
         if not curve:
             return None
         last = max(curve)
-        known = [
-            (other[last], float(score))
-            for other, score, kind in zip(self.curves, self.scores, self.kinds, strict=True)
-            if kind == COMPLETED and last in other
-        ]
-        return foresee(curve[last], known)
+        if last not in known:
+            known[last] = [
+                (self.curves[other][last], float(self.scores[other]))
+                for other in np.flatnonzero(self.kinds == COMPLETED).tolist()
+                if last in self.curves[other]
+            ]
+        return foresee(curve[last], known[last])

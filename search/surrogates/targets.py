@@ -13,7 +13,7 @@ from search.surrogates.columns import Matrix
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The scale on which a model sees scores; made from those known. `back` is the width of one unit at the best."""
+    """The scale on which a model sees scores; made from those known."""
 
     middle: float
     reach: float
