@@ -13,12 +13,15 @@ import pytest
 
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.definition.planning import plan_of
+from search.definition.prunings import AshaPruning, ThresholdPruning, has_curves
 from search.errors import InvalidStudy
 from search.records import Params, Suggestion, TrialRecord
 from search.space.constraints import Constraint
 from search.space.validation import validate_point
 from search.strategies.base import Strategy
+from search.strategies.evidence import Evidence
 from search.strategies.table import make
+from search.surrogates.columns import Columns
 from tests.support.records import record
 
 DIGITS = EXAMPLE_STUDIES["digits-mlp"]["space"]
@@ -405,3 +408,37 @@ def test_what_is_not_searched_tells_the_model_nothing() -> None:
     assert all((record.params or {})["word"] == "x" for record in records)
     near = [abs(math.log10((record.params or {})["lr"]) + 1.0) for record in records]
     assert statistics.mean(near[40:]) < statistics.mean(near[:10]) / 2
+
+
+def test_a_process_is_not_asked_over_too_many_results() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"])
+    strategy = make(parse_study({**raw, "search": {"strategy": "bayesian", "model": "gp"}}), 1)
+    points = make(definition(strategy="random"), 2).suggest(range(501))
+    strategy.update(
+        [record(i, seq=i, state="completed", params=p.params, score=loss(p.params)) for i, p in enumerate(points)]
+    )
+    assert (
+        strategy.suggest(range(501, 502))[0].why["because"] == "501 results, more than 500, which are too many for gp"
+    )
+
+
+def test_what_the_model_tpe_never_says_cannot_stop_a_study() -> None:
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"]) | {"stopping": {"expected_improvement_below": 0.01}}
+    assert parse_study(raw).stopping is not None
+    with pytest.raises(InvalidStudy, match="bayesian with the model tpe"):
+        parse_study({**raw, "search": {"strategy": "bayesian", "model": "tpe"}})
+
+
+def test_a_completed_trial_without_values_is_bad_only_where_metrics_are_constrained() -> None:
+    study = definition(startup=0)
+    params = make(definition(strategy="random"), 2).suggest(range(1))[0].params
+    empty = replace(record(0, seq=1, state="completed", params=params, score=None), violation=None)
+    for constrained, count in ((False, 0), (True, 1)):
+        evidence = Evidence(Columns(plan_of(study)), constrained=constrained)
+        evidence.update([empty])
+        assert len(evidence.results()) == count
+
+
+def test_scores_at_rungs_of_a_threshold_are_no_curves() -> None:
+    assert not has_curves(ThresholdPruning(kind="threshold", lower=0.3))
+    assert has_curves(AshaPruning(kind="asha"))
