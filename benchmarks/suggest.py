@@ -24,8 +24,10 @@ from optuna.samplers import TPESampler
 
 from benchmarks.promises import Promise, line, show, table
 from benchmarks.quality.functions import Params
-from benchmarks.quality.samplers import record, suggested
+from benchmarks.quality.samplers import suggested
+from benchmarks.records import record
 from search.definition.parse import EXAMPLE_STUDIES, parse_study
+from search.records import TrialRecord
 from search.space.plan import draw, plan
 from search.space.sampling import Draws
 from search.strategies.table import make
@@ -65,8 +67,8 @@ def ours(size: int, *, batch: int = 1) -> Ask:
     return ask
 
 
-def _record(number: int, params: Params, score: float) -> Any:  # noqa: ANN401
-    return record(number, params, state="completed", score=score, seq=number + 1)
+def _record(number: int, params: Params, score: float) -> TrialRecord:
+    return record(number, seq=number + 1, state="completed", params=params, score=score)
 
 
 def optuna_tpe(size: int) -> Ask:

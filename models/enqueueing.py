@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import JSON, BigInteger, Double, Integer, Text
 
-from models.claims import taken_keys
 from models.ledger import Change, record, update_study
 from models.rowsets import Columns, insert_rowset, pack, show_moment
 from models.states import FINAL_TRIAL_STATES, TrialState
 from models.tables import Moment, Trial
+from models.trials import taken_keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import aliased
 
-from models.claims import claimable
 from models.leases import insert_new
 from models.ledger import Change, record, update_study
 from models.states import IMPORTED, REPLICATE, StudyState, TrialState
-from models.tables import Event, Moment, Project, Study, Trial
+from models.tables import Event, Project, Study, Trial
 
 DEFAULT_PROJECT = "default"
 
@@ -169,9 +168,3 @@ def running_with_seconds(connection: Connection) -> list[int]:
         Study.seconds.is_not(None), Study.state == StudyState.RUNNING, Study.closing.is_(None)
     )
     return list(connection.scalars(query))
-
-
-def queues_with_work(connection: Connection, now: datetime) -> list[str]:
-    """List the queues of which some running study may have a trial to start now."""
-    query = select(Study.queue).where(claimable(literal(now, Moment)))
-    return list(connection.scalars(query.distinct()))

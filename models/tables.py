@@ -124,6 +124,9 @@ class Study(Table):
     # The budget of device seconds, and what attempts that have ended spent of such.
     gpu_seconds: Mapped[float | None]
     gpu_spent: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    # As of which `seq` no further trial fitted into its seconds, beside those that run. Whatever makes room, the end of a
+    # trial or an edit, moves `seq` on, so nothing has to take this back.
+    full_seq: Mapped[int | None] = mapped_column(BigInteger)
     # The rules by which it stops early, as its definition has them.
     stopping: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # Whether trials may become parents: their checkpoints stay until the study has ended.

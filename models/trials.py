@@ -238,3 +238,9 @@ def list_attempts(connection: Connection, study_id: int, number: int) -> Sequenc
     """Return the attempts of a trial, the first one first."""
     query = select(Attempt.__table__).where(Attempt.study_id == study_id, Attempt.number == number)
     return connection.execute(query.order_by(Attempt.attempt)).all()
+
+
+def taken_keys(connection: Connection, study_id: int, keys: Sequence[str]) -> set[str]:
+    """Say which dedupe keys are in use. Under the study's lock the answer stays true."""
+    query = select(Trial.dedupe_key).where(Trial.study_id == study_id, Trial.dedupe_key.in_(keys))
+    return {key for key in connection.scalars(query) if key is not None}

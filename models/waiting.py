@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Integer, case, exists, func, not_, select
 
 from models import rungs
-from models.claims import goes_on
+from models.candidates import goes_on
 from models.closings import cancel_waiting, has_completed
 from models.ledger import lock_counters
 from models.rowsets import among, pack

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
-from models import checkpoints, closings, idempotency, studies, workers
+from models import candidates, checkpoints, closings, idempotency, studies, workers
 from models.ids import show_study
 from models.leases import CLIENT
 from models.ledger import lock_study
@@ -90,7 +90,7 @@ class Reaper:
         for study_id in self._database.read(studies.running_with_seconds):
             self._write(partial(closings.close_if_spent, study_id=study_id, now=self._clock()), study_id)
         self._forget()
-        waiting = self._database.read(lambda connection: studies.queues_with_work(connection, self._clock()))
+        waiting = self._database.read(lambda connection: candidates.queues_with_work(connection, self._clock()))
         self._nudge([queue for queue in waiting if queue != EXTERNAL])
         return lost
 

@@ -14,6 +14,7 @@ from models.session import Connection
 from search.clock import utc_now
 from search.importing.formats import translate
 from search.studies import service
+from search.studies.starting import look_back
 
 router = APIRouter(tags=["studies"])
 
@@ -29,11 +30,14 @@ def import_study(request: Request, given: Given, body: JsonBody, key: Idempotenc
     asked = read_import(body)
     found = translate(asked.format, asked.source, asked.study)
     study_id = new_study_id()
+    points = look_back(given.database, given.project_id, found.definition) if asked.create else None
 
     def work(connection: Connection) -> Reply:
         if not asked.create:
             return Reply(200, import_out(found, None))
-        changed = service.create_study(connection, given.project_id, found.definition, now=utc_now(), study_id=study_id)
+        changed = service.create_study(
+            connection, given.project_id, found.definition, now=utc_now(), study_id=study_id, found=points
+        )
         return Reply(201, import_out(found, changed.view), wake=changed.wake)
 
     return perform(given, request, key, body, work)

@@ -26,6 +26,7 @@ from search.definition.hygiene import LONGEST_STRING, string_problem
 from search.errors import Fault, InvalidValue, NotFound
 from search.records import StudyRecord
 from search.studies import service, views
+from search.studies.starting import look_back
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
@@ -57,9 +58,12 @@ def create_study(request: Request, given: Given, definition: JsonBody, key: Idem
     """
     # Drawn here and not in the unit of work, which may run again after its commit.
     study_id = new_study_id()
+    found = look_back(given.database, given.project_id, definition)
 
     def work(connection: Connection) -> Reply:
-        changed = service.create_study(connection, given.project_id, definition, now=utc_now(), study_id=study_id)
+        changed = service.create_study(
+            connection, given.project_id, definition, now=utc_now(), study_id=study_id, found=found
+        )
         reply = study_out(changed.view, reused=changed.reused)
         return Reply(200 if changed.reused else 201, reply, wake=changed.wake)
 

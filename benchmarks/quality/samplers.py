@@ -6,7 +6,6 @@ infinite value, which its samplers rank last; as a failed trial it would teach t
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import optuna
@@ -15,11 +14,9 @@ from optuna.trial import Trial
 
 from benchmarks.quality.functions import Params
 from benchmarks.quality.problems import Problem
+from benchmarks.records import record
 from search.definition.parse import parse_study
-from search.records import TrialRecord
 from search.strategies.table import make
-
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Sampler(Protocol):
@@ -61,30 +58,7 @@ class Ours:
 
     def _note(self, number: int, state: str, score: float | None) -> None:
         self._seq += 1
-        self._strategy.update([record(number, self._points[number], state=state, score=score, seq=self._seq)])
-
-
-def record(number: int, params: Params, *, state: str, score: float | None, seq: int) -> TrialRecord:
-    """Return a trial as the ledger would give it."""
-    return TrialRecord(
-        study_id=1,
-        number=number,
-        state=state,
-        origin="model",
-        params=params,
-        values=None if score is None else {"val_loss": score},
-        score=score,
-        reason=None,
-        attempt=1,
-        seq=seq,
-        queue="cpu",
-        grid_index=None,
-        why={},
-        created_at=_LONG_AGO,
-        started_at=None,
-        finished_at=None,
-        violation=None if score is None else 0.0,
-    )
+        self._strategy.update([record(number, seq=self._seq, state=state, params=self._points[number], score=score)])
 
 
 class Theirs:

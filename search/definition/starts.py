@@ -12,6 +12,7 @@ from search.space.parameters import Part
 MOST_STUDIES = 20
 MOST_STARTS = 100
 OFF: Literal["off"] = "off"
+AUTO: Literal["auto"] = "auto"
 AUTO_TRIALS = 5  # how many points `auto` takes over, at most
 Identity: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
 

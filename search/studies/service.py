@@ -4,12 +4,13 @@ The worker's side is `search.trials.dispatch`; what only reads is `search.studie
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from models import closings, enqueueing, studies
+from models.enqueueing import Entry
 from models.ids import new_study_id, show_study
 from models.interventions import reopened
 from models.ledger import elapsed, lock_study, study_move
@@ -47,11 +48,18 @@ class Changed:
 
 
 def create_study(
-    connection: Connection, project_id: int, raw: object, *, now: datetime, study_id: int | None = None
+    connection: Connection,
+    project_id: int,
+    raw: object,
+    *,
+    now: datetime,
+    study_id: int | None = None,
+    found: Sequence[Entry] | None = None,
 ) -> Changed:
     """Check a definition whole and store its study, running. Raise InvalidStudy naming every fault.
 
     With a `study_id` drawn by the caller, running the unit again finds what it stored before its reply was lost.
+    `found` is what `starting.look_back` found; without it that is looked for here.
     """
     definition = parse_study(raw)
     if study_id is not None and studies.find_study(connection, project_id, study_id) is not None:
@@ -60,7 +68,7 @@ def create_study(
     if earlier is not None:
         return Changed(view_study(connection, project_id, show_study(earlier)), wake=None, reused=True)
     _check_registered(connection, definition.objective)
-    entries = starting_trials(connection, project_id, definition)
+    entries = starting_trials(connection, project_id, definition, found)
     seed = definition.search.seed if definition.search.seed is not None else secrets.randbelow(SEED_LIMIT)
     study_id = new_study_id() if study_id is None else study_id
     studies.insert_study(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +11,13 @@ from models import studies
 from models.closings import CUT_SHORT
 from models.enqueueing import Entry
 from models.ids import read_study, show_study, show_trial
-from models.session import Connection, Row
+from models.session import Connection, Database, Row
 from search.definition.defaults import default_point
+from search.definition.parse import parse_study
 from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
 from search.definition.searches import GridSearch
-from search.definition.starts import AUTO_TRIALS, OFF, Fingerprint, WarmStart
+from search.definition.starts import AUTO, AUTO_TRIALS, OFF, Fingerprint, WarmStart
 from search.errors import Fault, InvalidStudy
 from search.space.parameters import Value
 from search.space.points import grid
@@ -42,27 +44,63 @@ def digest(fingerprint: Fingerprint | None) -> str | None:
     return hashlib.sha256(json.dumps([fingerprint.network, fingerprint.data]).encode()).hexdigest()
 
 
-def starting_trials(connection: Connection, project_id: int, definition: StudyDefinition) -> list[Entry]:
+def look_back(database: Database, project_id: int, raw: object) -> list[Entry] | None:
+    """Find, before a study is created, the points of earlier ones that it starts with if it says `auto`.
+
+    None where it says something else, or cannot be read: what is wrong with it is for its creation to say. To compare
+    hundreds of studies takes too long for a transaction that writes.
+    """
+    if not isinstance(raw, Mapping) or raw.get("warm_start") != AUTO:
+        return None
+    with suppress(InvalidStudy):
+        definition = parse_study(raw)
+        return database.read(lambda connection: _warm(connection, project_id, definition, _own(definition)))
+    return None
+
+
+def starting_trials(
+    connection: Connection, project_id: int, definition: StudyDefinition, found: Sequence[Entry] | None = None
+) -> list[Entry]:
     """Return the trials that a new study starts with. Raise InvalidStudy for studies to start from that cannot be.
 
     The default point comes first. Points of other studies take what it leaves of the budget, half of it at most where
-    the study says `auto`.
+    the study says `auto`; they are those `found` by a look back, or are looked for here.
     """
-    entries = [_default(definition)] if definition.start_from_default else []
+    own = _own(definition)
     if definition.warm_start == OFF:
-        return entries
-    room = definition.trials - definition.reserved - len(entries)
-    if isinstance(definition.warm_start, WarmStart):
-        sources = _named(connection, project_id, definition, definition.warm_start)
-        most = min(definition.warm_start.trials, room)
-    else:
-        sources, most = _alike(connection, project_id, definition), min(AUTO_TRIALS, room // 2)
-    return entries + _warm(connection, definition, sources, most, [entry.params for entry in entries])
+        return own
+    return [*own, *(_warm(connection, project_id, definition, own) if found is None else found)]
+
+
+def _own(definition: StudyDefinition) -> list[Entry]:
+    return [_default(definition)] if definition.start_from_default else []
 
 
 def _default(definition: StudyDefinition) -> Entry:
     params, sources = default_point(definition)
     return Entry(params=params, origin=DEFAULT, why={"defaults": sources})
+
+
+def _warm(connection: Connection, project_id: int, definition: StudyDefinition, own: Sequence[Entry]) -> list[Entry]:
+    """Choose the best points of other studies, from the most alike one on; none that is among its `own`."""
+    room = definition.trials - definition.reserved - len(own)
+    if isinstance(definition.warm_start, WarmStart):
+        sources = _named(connection, project_id, definition, definition.warm_start)
+        most = min(definition.warm_start.trials, room)
+    else:
+        sources, most = _alike(connection, project_id, definition), min(AUTO_TRIALS, room // 2)
+    entries: list[Entry] = []
+    seen = [entry.params for entry in own]
+    for source in sources:
+        if len(entries) >= most:
+            break
+        rows = studies.leading_trials(connection, source.id, limit=4 * most)
+        points = [(row.number, row.params) for row in rows]
+        made = [_entry(source, number, point) for number, point in carried(definition, points, besides=seen)]
+        kept = list(_on_grid(definition, made))[: most - len(entries)]
+        entries += kept
+        seen += [entry.params for entry in kept]
+    return entries
 
 
 def _named(connection: Connection, project_id: int, definition: StudyDefinition, wanted: WarmStart) -> list[_Source]:
@@ -102,27 +140,6 @@ def _likeness(definition: StudyDefinition, row: Row[Any]) -> tuple[float, ...] |
     return similarity(
         definition, read_definition(row.definition), same_fingerprint=mine is not None and mine == row.fingerprint
     )
-
-
-def _warm(
-    connection: Connection,
-    definition: StudyDefinition,
-    sources: Sequence[_Source],
-    most: int,
-    besides: Sequence[Mapping[str, Value]],
-) -> list[Entry]:
-    entries: list[Entry] = []
-    seen = list(besides)
-    for source in sources:
-        if len(entries) >= most:
-            break
-        rows = studies.leading_trials(connection, source.id, limit=4 * most)
-        points = [(row.number, row.params) for row in rows]
-        made = [_entry(source, number, point) for number, point in carried(definition, points, besides=seen)]
-        kept = list(_on_grid(definition, made))[: most - len(entries)]
-        entries += kept
-        seen += [entry.params for entry in kept]
-    return entries
 
 
 def _entry(source: _Source, number: int, point: Mapping[str, Value]) -> Entry:

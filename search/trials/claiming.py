@@ -15,11 +15,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from models import claims, endings, enqueueing, leases, trials
-from models.claims import Claimed, Reservation
+from models import candidates, claims, endings, enqueueing, filling, leases, trials
+from models.claims import Claimed
 from models.endings import Ending
 from models.ids import show_trial
 from models.ledger import lock_study
+from models.reservations import Reservation, reserve
 from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY, AttemptState, TrialState
 from search.clock import Clock, utc_now
@@ -182,7 +183,7 @@ class Claimer:
 
     def _take(self, connection: Connection, wish: Wish, passed: frozenset[int]) -> tuple[int | None, list[Claimed]]:
         """Claim from the first study that may have work and was not passed over yet."""
-        study_id = claims.candidate(
+        study_id = candidates.find_candidate(
             connection, queue=wish.queue, objectives=wish.objectives, passed=passed, now=self.clock()
         )
         if study_id is None:
@@ -213,9 +214,9 @@ class Claimer:
 
     def _reserve(self, connection: Connection, study_id: int, capacity: int, now: datetime) -> Reservation | None:
         """Reserve; where there is nothing, do what is due in the study and look again if that brought something."""
-        found = claims.reserve(connection, study_id, capacity=capacity, now=now)
+        found = reserve(connection, study_id, capacity=capacity, now=now)
         if found is None and replicates.go_on(connection, study_id, now):
-            return claims.reserve(connection, study_id, capacity=capacity, now=now)
+            return reserve(connection, study_id, capacity=capacity, now=now)
         return found
 
     def _know(self, connection: Connection, study: Row[Any]) -> _Known:
@@ -321,7 +322,7 @@ def _fill(
         return []
     distinct = duplicates.settle(connection, study_id, known.definition, known.seed, waiting, suggestions)
     points = {claim.token: _point(s) for claim, s in zip(waiting, distinct, strict=True)}
-    filled = claims.fill(connection, study, [(claim, points[claim.token]) for claim in waiting])
+    filled = filling.fill(connection, study, [(claim, points[claim.token]) for claim in waiting])
     return [claim for claim in filled if claim.params is not None]
 
 

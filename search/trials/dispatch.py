@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from models import checkpoints, claims, leases
+from models import candidates, checkpoints, leases
 from models.session import Connection, Database
 from models.states import TrialState
 from search.clock import Clock, utc_now
@@ -64,7 +64,7 @@ class Dispatcher:
     def others_wait(self, *, queue: str, study: int, objectives: Sequence[str] = ()) -> bool:
         """Say whether another study than this one (its key) has a trial for this queue that could start now."""
         return self.database.read(
-            lambda connection: claims.has_work(
+            lambda connection: candidates.has_work(
                 connection, queue=queue, objectives=objectives, besides=study, now=self.clock()
             )
         )

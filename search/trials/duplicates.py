@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from models.claims import Claimed, taken_keys
+from models.claims import Claimed
 from models.session import Connection
+from models.trials import taken_keys
 from search.definition.parse import StudyDefinition
 from search.definition.planning import plan_of
 from search.records import Suggestion

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from models import closings, stoppings
-from models.claims import Reservation
 from models.endings import Verdicts, device_seconds
 from models.ids import show_trial
-from models.ledger import elapsed, lock_study
+from models.ledger import elapsed, lock_study, update_study
+from models.reservations import Reservation
 from models.session import Connection, Row
 from models.states import LIVE_STUDY, StudyState
 from search.definition.limits import Stopping
@@ -46,7 +46,10 @@ def _searches(study: Row[Any], definition: StudyDefinition) -> bool:
 
 
 def admit(connection: Connection, found: Reservation, now: datetime) -> Reservation | None:
-    """Cut what is to be started to what can finish in what is left; None for none. A study that is idle then ends."""
+    """Cut what is to be started to what can finish in what is left; None for none.
+
+    A study that is idle then ends; one of which some run counts as no work until one of them has ended.
+    """
     study = found.study
     if not _limited(study):
         return found
@@ -57,6 +60,9 @@ def admit(connection: Connection, found: Reservation, now: datetime) -> Reservat
         return found.cut(int(fits))
     if study.running == 0:
         _close_if_full(connection, study.id, now)
+    elif study.full_seq != study.seq:
+        # Nobody need look again until something of it has changed.
+        update_study(connection, study, {"full_seq": study.seq})
     return None
 
 

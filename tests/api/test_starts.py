@@ -1,10 +1,13 @@
 """Points given to a study, reuse, warm starts and verdicts, over HTTP."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from api.examples import GIVEN_TRIALS
 from models.states import TrialState
@@ -116,6 +119,34 @@ def test_a_warm_start_takes_the_best_points_over(stage: Stage) -> None:
         assert first["why"]["study"] == old["id"]
         assert first["params"] == {"lr": min(0.001, best["params"]["lr"]), "warmup": best["params"]["warmup"]}
         assert second["params"] != first["params"]
+
+
+def test_earlier_studies_are_compared_before_anything_is_written(stage: Stage) -> None:
+    stage.create(_study(fingerprint=MARK))
+    _run(stage)
+    body = _study(warm_start="auto", fingerprint=MARK)
+    with _listed() as modes:
+        stage.create(body)
+    assert modes == ["DEFERRED"] * 2  # by fingerprint, and the newest
+    with _listed() as modes:
+        stage.create({**body, "warm_start": "off"})
+    assert modes == []
+
+
+@contextmanager
+def _listed() -> Iterator[list[str]]:
+    """Collect in what kind of transaction lists of studies are read meanwhile."""
+    modes: list[str] = []
+
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "ORDER BY study.created_at" in statement:
+            modes.append(connection.get_execution_options()["tuneup_mode"])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield modes
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_the_same_fingerprint_comes_first(stage: Stage) -> None:

@@ -258,7 +258,7 @@ BUGS: Mapping[str, Bug] = {
         "a cancel is a flag in Redis",
         (
             Patch("search.studies.service:cancel_study", _cancel_in_redis),
-            Patch("models.claims:candidate", _claim_asks_redis),
+            Patch("models.candidates:find_candidate", _claim_asks_redis),
         ),
     ),
     "checkpoint_without_rename": Bug(

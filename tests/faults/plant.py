@@ -166,7 +166,7 @@ def crash_points(stumble: Stumble) -> list[Patch]:
         Patch("api.idempotency:perform_in_two", requests),
         Patch("models.session:Database._run", writes),
         Patch("workers.queue:Doorbell.nudge", before("work to be done, not nudged")),
-        Patch("workers.shift:Shift._start", before("a trial claimed, not started")),
+        Patch("workers.line:Line.start", before("a trial claimed, not started")),
         Patch("workers.outbox:Outbox.finish", before("a trial trained, its result not written")),
         Patch("workers.reaper:Reaper._observe", after("dead leases read, not taken back")),
     ]

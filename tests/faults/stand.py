@@ -20,9 +20,10 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from migrations.upgrade import config
+from models.candidates import queues_with_work
 from models.ids import show_study
 from models.session import Database
-from models.studies import DEFAULT_PROJECT, ensure_project, queues_with_work
+from models.studies import DEFAULT_PROJECT, ensure_project
 from models.tables import Table
 from search.clock import utc_now
 from search.trials.dispatch import Claim, Dispatcher

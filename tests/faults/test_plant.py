@@ -19,8 +19,8 @@ from tests.faults.plant import POINTS, crash_points, planned, seeded, witnesses
 from tests.faults.stand import SITE, Stand, child_environment, stand
 from tests.support.ledger import definition
 from tests.support.sources import ROOT
+from workers.line import Line
 from workers.outbox import Outbox
-from workers.shift import Shift
 
 EVERY = [patch for bug in BUGS.values() for patch in bug.patches] + crash_points(print) + witnesses(print)
 
@@ -159,7 +159,7 @@ def test_crash_points_are_where_they_say(place: Stand) -> None:
     assert sweeps.startswith("dead leases read, not taken back")
 
 
-@pytest.mark.parametrize(("holder", "name"), [(Shift, "_start"), (Outbox, "finish")])
+@pytest.mark.parametrize(("holder", "name"), [(Line, "start"), (Outbox, "finish")])
 def test_a_supervisor_may_die_before_it_starts_or_finishes(holder: type, name: str) -> None:
     def stumble(point: str) -> None:
         raise Stumbled(point)

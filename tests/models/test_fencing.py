@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from models.claims import Claimed, fill
+from models.claims import Claimed
+from models.filling import fill
 from models.ledger import lock_study
 from models.states import TrialState
 from search.studies import service

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from models import claims, endings, leases, trials
 from models.endings import Ending, Verdicts
 from models.ledger import lock_counters
+from models.reservations import Reservation
 from models.session import Connection, Database
 from models.tables import Lease, Study
 from tests.models.machine import TrialLife
@@ -80,7 +81,7 @@ class _Same:
 def _retries_cost_budget(patch: pytest.MonkeyPatch) -> None:
     take = claims.take
 
-    def costly(connection: Connection, reservation: claims.Reservation, *rest: Any, **more: Any) -> Any:
+    def costly(connection: Connection, reservation: Reservation, *rest: Any, **more: Any) -> Any:
         taken = take(connection, reservation, *rest, **more)
         spent = Study.allocated + len(reservation.again)
         connection.execute(update(Study).where(Study.id == reservation.study.id).values(allocated=spent))

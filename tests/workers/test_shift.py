@@ -138,7 +138,7 @@ def test_a_study_that_asks_for_it_is_run_one_by_one(stage: Stage) -> None:
 
 def test_another_study_gets_its_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not done when the slice is over has a moment to end by itself, and is then given back, uncharged."""
-    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("workers.slices.YIELD_SECONDS", 0.0)
     stage = Stage(ledger, monkeypatch, slice_seconds=0.2)
     long = ledger.create(definition(trials=3))
 
@@ -162,7 +162,7 @@ def test_another_study_gets_its_turn(ledger: Ledger, monkeypatch: pytest.MonkeyP
 
 
 def test_who_waited_is_next_though_it_has_had_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("workers.slices.YIELD_SECONDS", 0.0)
     stage = Stage(ledger, monkeypatch, slice_seconds=0.2)
     old = ledger.create(definition(trials=6))
     other = ledger.worker("other")
@@ -180,7 +180,7 @@ def test_studies_that_yield_to_each_other_leave_a_third_its_turn(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has had more trials than both will ever have, and still they take turns."""
-    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("workers.slices.YIELD_SECONDS", 0.0)
     stage = Stage(ledger, monkeypatch, slice_seconds=0.05)
     third = ledger.create(definition(trials=6, labels={"copy": "third"}))
     other = ledger.worker("other")
@@ -202,7 +202,7 @@ def test_studies_that_yield_to_each_other_leave_a_third_its_turn(
 
 
 def test_nobody_yields_while_nobody_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.shift.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("workers.slices.YIELD_SECONDS", 0.0)
     stage = Stage(ledger, monkeypatch, slice_seconds=0.0)
     player = stage.plays(room=2)
     ledger.create(definition(trials=20))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.records import record
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.definition.planning import plan_of
 from search.definition.prunings import AshaPruning, ThresholdPruning, has_curves
@@ -22,7 +23,6 @@ from search.strategies.base import Strategy
 from search.strategies.evidence import Evidence
 from search.strategies.table import make
 from search.surrogates.columns import Columns
-from tests.support.records import record
 
 DIGITS = EXAMPLE_STUDIES["digits-mlp"]["space"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.records import record
 from search.definition.parse import StudyDefinition, parse_study
 from search.errors import InvalidStudy
 from search.records import TrialRecord
 from search.strategies.evolution import advance, begin, is_spent, rates, sample
 from search.strategies.table import make
-from tests.support.records import record
 
 Point = Sequence[float]
 

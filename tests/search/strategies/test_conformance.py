@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.records import record
 from search.definition.parse import StudyDefinition, parse_study
 from search.definition.planning import plan_of
 from search.definition.searches import STRATEGIES as SCHEMAS
@@ -24,7 +25,6 @@ from search.space.points import GRID_LIMIT, count_grid, is_discrete
 from search.space.validation import validate_point
 from search.strategies.base import Strategy
 from search.strategies.table import STRATEGIES, make
-from tests.support.records import record
 
 Space = dict[str, dict[str, Any]]
 

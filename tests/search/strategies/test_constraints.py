@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.records import record
 from search.definition.parse import StudyDefinition, parse_study
 from search.scoring import violation
 from search.strategies.table import make
-from tests.support.records import record
 
 LINE = {"type": "float", "low": 0.0, "high": 1.0}
 

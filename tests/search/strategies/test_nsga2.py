@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from benchmarks.records import record
 from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.parse import StudyDefinition, parse_study
 from search.definition.planning import plan_of
@@ -21,7 +22,6 @@ from search.space.validation import validate_point
 from search.strategies.base import Strategy
 from search.strategies.breeding import Parent, Pool, gene
 from search.strategies.table import make
-from tests.support.records import record
 
 Measure: TypeAlias = Callable[[Params], Mapping[str, float]]
 DIGITS = EXAMPLE_STUDIES["digits-mlp"]["space"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.records import record
 from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.parse import StudyDefinition, parse_study
 from search.definition.planning import plan_of
@@ -20,7 +21,6 @@ from search.space.validation import validate_point
 from search.strategies.base import Strategy
 from search.strategies.exploring import explore, moved
 from search.strategies.table import make
-from tests.support.records import record
 
 SPACE: Mapping[str, Any] = {
     "lr": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log"},

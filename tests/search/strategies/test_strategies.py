@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.records import record
 from search.definition.parse import EXAMPLE_STUDIES, StudyDefinition, parse_study
 from search.space.plan import dedupe_key
 from search.space.points import count_grid, grid_point
 from search.strategies.table import make
-from tests.support.records import record
 
 
 def definition(strategy: str, *, space: Mapping[str, Any] | None = None, **search: object) -> StudyDefinition:

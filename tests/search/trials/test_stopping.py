@@ -221,6 +221,47 @@ def test_a_trial_that_cannot_finish_in_the_device_seconds_left_is_not_started(le
     assert len(_more(worker, 8)) == 1
 
 
+def _nudged(ledger: Ledger) -> list[str]:
+    """Return the queues whose workers a reaper would wake."""
+    queues: list[str] = []
+    Reaper(ledger.database, lease_seconds=9.0, period_seconds=1.0, clock=ledger.clock, nudge=queues.extend).sweep()
+    return queues
+
+
+def test_a_study_into_which_nothing_fits_is_no_work_until_something_changes(ledger: Ledger) -> None:
+    study, worker, claims = _claimed(ledger, 3, budget={"trials": 20, "gpu_seconds": 20.0})
+    worker.finish([_ran(claims[0], 4.0)])
+    assert len(_more(worker, 2)) == 2
+    assert _nudged(ledger) == ["cpu"]  # nobody has looked since
+    assert _more(worker) == []
+    assert _nudged(ledger) == []
+    assert not worker.others_wait(queue="cpu", study=0)
+    # Two took five of twenty, so 2.5 each: beside the three that run there is room for three more.
+    worker.finish([_ran(claims[1], 1.0)])
+    assert _nudged(ledger) == ["cpu"]
+    assert len(_more(worker, 8)) == 3
+    assert _more(worker) == []
+    assert _nudged(ledger) == []
+    ledger.act(service.change_study, study, {"budget": {"gpu_seconds": 22.5}})
+    assert worker.others_wait(queue="cpu", study=0)
+    assert len(_more(worker, 8)) == 1
+
+
+def test_a_full_study_is_noted_once(ledger: Ledger) -> None:
+    study, worker, claims = _claimed(ledger, 2, budget={"trials": 20, "seconds": 100.0})
+    ledger.clock.move(60)
+    worker.finish([done(claims[0], 0.5)])
+
+    def look() -> list[str]:
+        with counting(ledger.database) as sent:
+            assert worker.claim(queue="cpu", capacity=1, study=read_study(study)) == []
+        return [statement for statement in sent if not statement.startswith("SELECT")]
+
+    assert len(look()) == 1
+    assert look() == []
+    assert _nudged(ledger) == []
+
+
 def test_until_a_trial_has_completed_all_are_admitted(ledger: Ledger) -> None:
     _, _, claims = _claimed(ledger, 6, budget={"trials": 6, "gpu_seconds": 0.5})
     assert len(claims) == 6
