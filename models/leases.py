@@ -42,15 +42,20 @@ def _locked(dialect: str) -> Select[int, int, int, str, str | None, float | None
 
 
 def beat(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]:
-    """Move the heartbeat counters on; for each token that still holds a lease say why it should stop, if it should.
+    """Move the heartbeat counters on; for each token that still holds a lease say why it should stop, if it should."""
+    held = why_stop(connection, tokens)
+    if held:
+        connection.execute(_beating(connection.dialect.name), {"tokens": pack(list(held))})
+    return held
+
+
+def why_stop(connection: Connection, tokens: Sequence[str]) -> dict[str, str | None]:
+    """Lock leases as `lock_leases`; return by token why its trial should stop, None where it should not.
 
     A trial stops when its study ended, or closed because its seconds are spent, or when a person cancelled it.
     """
     rows = connection.execute(_locked_with_study(connection.dialect.name), {"tokens": pack(tokens)})
-    held = {row.token: _why_stop(row.state, row.closing) or row.stop for row in rows}
-    if held:
-        connection.execute(_beating(connection.dialect.name), {"tokens": pack(list(held))})
-    return held
+    return {row.token: _study_over(row.state, row.closing) or row.stop for row in rows}
 
 
 @cache
@@ -69,7 +74,7 @@ def _beating(dialect: str) -> Update:
     return update(Lease).where(among(dialect, Lease.token.expression, "tokens")).values(beat=Lease.beat + 1)
 
 
-def _why_stop(state: str, closing: str | None) -> str | None:
+def _study_over(state: str, closing: str | None) -> str | None:
     if state in {StudyState.RUNNING, StudyState.PAUSED}:
         return closing if closing in ENDS_RUNNING else None
     return state

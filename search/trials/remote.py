@@ -11,10 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from models import claims, leases, rungs, trials
-from models.closings import ENDS_RUNNING
 from models.ids import show_study, show_trial
 from models.session import Connection, Row
-from models.states import FINAL_TRIAL_STATES, LIVE_STUDY, TrialState
+from models.states import FINAL_TRIAL_STATES, TrialState
 from search.definition.parse import StudyDefinition
 from search.errors import Conflict, Fault, InvalidValue
 from search.records import Measurement, TrialRecord
@@ -96,7 +95,7 @@ def tell(connection: Connection, project_id: int, text: str, said: Tell, *, now:
     holding = _holding(connection, study, trial, said.token)
     if trial.state == TrialState.CANCELLED:
         return trial_record(trial)
-    if trial.state == TrialState.RUNNING and (study.state not in LIVE_STUDY or study.closing in ENDS_RUNNING):
+    if leases.why_stop(connection, [said.token]).get(said.token) is not None:
         # It was told to stop, or would have been: what it had by then is no result.
         reporting.finish(connection, [Result(holding, TrialState.QUEUED)], now=now)
         return get_trial(connection, project_id, text)

@@ -189,17 +189,21 @@ class Study:
             self._close(self._last_word())
 
     def _end(self, trial: Trial, outcome: Outcome, now: datetime) -> TrialState:
+        if trial.told:
+            # Whatever its holder made of it meanwhile, it is no result and no failure.
+            trial.state, trial.value, trial.told = TrialState.CANCELLED, None, None
+            return trial.state
         target = trial.target(outcome)
         if outcome.failure is not None:
             pause = FIRST_PAUSE * 2.0 ** trial.strikes(outcome.failure)
             trial.due = (now, now + timedelta(seconds=pause)) if outcome.failure not in PAUSELESS else None
             trial.failures.append((trial.attempt, outcome.failure))
             trial.suspect(outcome.failure)
-        if target is TrialState.QUEUED and (self.state not in LIVE or trial.told):
+        if target is TrialState.QUEUED and self.state not in LIVE:
             target = TrialState.CANCELLED
         if target is TrialState.COMPLETED and self.prunes and trial.stopped:
             target = TrialState.PRUNED
-        trial.state, trial.value, trial.told = target, outcome.value, None
+        trial.state, trial.value = target, outcome.value
         return target
 
     def _last_word(self) -> StudyState:

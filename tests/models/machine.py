@@ -179,14 +179,15 @@ class TrialLife(Witness):
         fate=FATES,
     )
     def tell(self, pick: int, late: bool, outcome: Outcome, fate: Fate) -> None:
-        """A result is taken once; too late, it is taken only if it says what stands."""
+        """A result is taken once, unless it was to stop; too late, it is taken only if it says what stands."""
         late = late if self.told and self.asked else not self.asked
         token, place = _pick(self.told if late else self.asked, pick)
         answer = self._do(fate, lambda: self._tell(token, place, outcome))
         if answer is None:
             return
         if not late:
-            self._end({token: outcome}, said=outcome)
+            heard = outcome if self._why_stop(self.held[token]) is None else Outcome(TrialState.QUEUED)
+            self._end({token: heard}, said=outcome)
             self.told.append((token, place))
             late = fate is Fate.REPEATS
         refused = None if not late or self._stands(place, outcome) else Conflict
@@ -203,8 +204,8 @@ class TrialLife(Witness):
         if place[0] not in self.studies:
             return False
         trial = self.trial(place)
-        # One that gives back what is cancelled meanwhile has what it wants.
-        cancelled = (trial.attempt, trial.state, outcome.target) == (place[2], TrialState.CANCELLED, TrialState.QUEUED)
+        # What is cancelled stays so, whatever is told of it.
+        cancelled = (trial.attempt, trial.state) == (place[2], TrialState.CANCELLED)
         return cancelled or trial.repeats(place[2], outcome)
 
     @precondition(lambda self: self.asked)
@@ -270,9 +271,13 @@ class TrialLife(Witness):
     @precondition(lambda self: self.mine)
     @rule(pick=PICKS, value=NOT_FINITE, finishes=st.booleans())
     def not_finite(self, pick: int, value: float, finishes: bool) -> None:
-        """What is no number is refused, in a measurement and in a result, and changes nothing."""
+        """What is no number is refused, in a measurement and in a result, and changes nothing.
+
+        The result of a trial that was taken out is not looked at.
+        """
         held = _pick(self.mine, pick)
         (claim,) = _claims([held])
+        finishes = finishes and self.trial(held.place).told is None
         worker = self.workers[held.worker]
         result, report = _result(claim, Outcome(TrialState.COMPLETED, value)), _report(claim, STEPS[-1] + 1, value)
         with self._unchanged(), pytest.raises(ValueError, match="finite"):

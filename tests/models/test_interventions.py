@@ -1,5 +1,7 @@
 """What a person does to one trial: cancel it, or give a failed one another try."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,16 +54,20 @@ def test_cancelling_the_last_waiting_trial_ends_the_study(ledger: Ledger) -> Non
     assert ledger.study(study).record.state == "completed"
 
 
-def test_the_holder_of_a_cancelled_trial_hears_it_and_it_does_not_run_again(ledger: Ledger) -> None:
+@pytest.mark.parametrize("ended", [done, partial(_failed, failure=Failure.INFRASTRUCTURE)], ids=["done", "dead"])
+def test_the_holder_of_a_cancelled_trial_hears_it_and_it_has_no_result(
+    ledger: Ledger, ended: Callable[[Claim], Result]
+) -> None:
     study = ledger.create(definition(trials=1))
     worker = ledger.worker()
     (claim,) = worker.claim(queue="cpu", capacity=1)
     assert worker.heartbeat([claim]) == {claim.token: None}
     _intervene(ledger, interventions.cancel_trial, study, 0)
     assert worker.heartbeat([claim]) == {claim.token: "cancelled"}
-    # It dies before it can obey.
-    worker.finish([_failed(claim, Failure.INFRASTRUCTURE)])
-    assert [(trial.state, trial.reason) for trial in ledger.trials(study)] == [("cancelled", "cancelled")]
+    # It ends before it can obey.
+    worker.finish([ended(claim)])
+    (trial,) = ledger.trials(study)
+    assert (trial.state, trial.reason, trial.values) == ("cancelled", "cancelled", None)
 
 
 @pytest.mark.parametrize("others", [0, 1])

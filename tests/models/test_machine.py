@@ -189,6 +189,7 @@ FAULTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_noticed(fault: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     profile = settings(BASE, max_examples=200, stateful_step_count=30, derandomize=True, phases=[Phase.generate])

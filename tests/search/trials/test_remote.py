@@ -446,11 +446,14 @@ def test_measuring_beside_a_cancel_waits_for_nobody(ledger: Ledger) -> None:
     assert measure(ledger, leased).reason == "cancelled"
 
 
+@pytest.mark.parametrize("points", [[(1, 0.001)], []], ids=["measured", "nothing measured"])
 @pytest.mark.parametrize("what", ["trial", "study"])
-def test_what_was_cancelled_is_no_result_whatever_is_told(ledger: Ledger, what: str) -> None:
-    """The holder stops and tells what it had by then: it must not become the best trial."""
+def test_what_was_cancelled_is_no_result_whatever_is_told(
+    ledger: Ledger, what: str, points: list[tuple[int, float]]
+) -> None:
+    """The holder stops and tells what it had by then, if anything: it must not become the best trial."""
     leased = one(ledger, trials=2)
-    measure(ledger, leased, (1, 0.001))
+    measure(ledger, leased, *points)
     if what == "trial":
         ledger.act(interventions.cancel_trial, address(leased))
     else:
