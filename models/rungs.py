@@ -36,6 +36,7 @@ _RUNG: Columns = {
     "reason": Text(),
 }
 _PLACE: Columns = {"step": BigInteger(), "bracket": Integer()}
+_PASSED: Columns = {"number": Integer(), "passed": BigInteger()}
 _STOP: Columns = {"number": Integer(), "step": BigInteger(), "reason": Text()}
 
 
@@ -200,20 +201,21 @@ def _stopped(dialect: str) -> Update:
     )
 
 
-def curves(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, list[tuple[int, float]]]:
-    """Return (step, score) of each of these trials at all its rungs, by step."""
-    found: dict[int, list[tuple[int, float]]] = {number: [] for number in numbers}
-    given = {"study": study_id, "numbers": pack(numbers)}
-    for row in connection.execute(_curves(connection.dialect.name), given):
-        found[row.number].append((row.step, row.score))
+def curves(connection: Connection, study_id: int, passed: Mapping[int, int]) -> dict[int, dict[int, float]]:
+    """Return the scores by step of each of these trials, by number, at its rungs beyond the step that it had `passed`."""
+    found: dict[int, dict[int, float]] = {number: {} for number in passed}
+    rows = pack([{"number": number, "passed": step} for number, step in passed.items()])
+    for row in connection.execute(_curves(connection.dialect.name), {"study": study_id, "rows": rows}):
+        found[row.number][row.step] = row.score
     return found
 
 
 @cache
 def _curves(dialect: str) -> Select[int, int, float]:
+    given = rowset(dialect, _PASSED)
     return (
         select(Rung.number, Rung.step, Rung.score)
-        .where(Rung.study_id == bindparam("study"), among(dialect, Rung.number.expression, "numbers"))
+        .where(Rung.study_id == bindparam("study"), Rung.number == given.c.number, Rung.step > given.c.passed)
         .order_by(Rung.number, Rung.step)
     )
 

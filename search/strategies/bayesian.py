@@ -1,9 +1,10 @@
 """Model-based search: a Gaussian process while results are few, a Parzen estimator once they are many.
 
 A suggestion depends on the seed, the draw index, the results and the pending trials alone. `why` records them: `cutoff`,
-the last `seq` seen; `pending`, the numbers of the trials that were under way; `batch`, the first draw index of the call,
-since the points of one call know of each other. Suggesting `range(batch, draw + 1)` again over that history gives the
-same point.
+the last `seq` seen; `pending`, the numbers of the trials that were under way; `waiting` and `reached`, the trials that
+waited at a rung or were under way with a curve that counted, and to which step it went; `batch`, the first draw index of
+the call, since the points of one call know of each other. Suggesting `range(batch, draw + 1)` again over that history
+gives the same point.
 
 The first `startup` draw indices are spread over the space, and further ones until a trial has completed. On a wholly discrete space a point is not suggested twice while
 others are left.
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from search.definition.focus import held
+from search.definition.prunings import has_curves
 from search.definition.schema import StudyDefinition
 from search.definition.searches import BayesianSearch
 from search.records import Suggestion, TrialRecord
@@ -23,7 +25,7 @@ from search.space.parameters import FixedParameter, Point
 from search.space.plan import dedupe_key, mend, plan, satisfies
 from search.space.sampling import MEND_SALT, MODEL_SALT, Draws
 from search.strategies.advice import Advice
-from search.strategies.evidence import Evidence
+from search.strategies.evidence import Evidence, Seen
 from search.strategies.taken import Taken
 from search.surrogates.columns import Columns, Matrix
 from search.surrogates.design import spread
@@ -51,6 +53,7 @@ class Bayesian:
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         if not isinstance(definition.search, BayesianSearch):
             raise TypeError("not a bayesian study")
+        self.reads_curves = has_curves(definition.pruning)
         self._seed = seed
         self._startup = definition.search.startup
         self._wanted = definition.search.model
@@ -80,14 +83,11 @@ class Bayesian:
     def suggest(self, indices: range) -> list[Suggestion]:
         """Return one point for each draw index."""
         modelled = range(max(indices.start, min(self._startup, indices.stop)), indices.stop)
-        why = {
-            "batch": indices.start,
-            "cutoff": self._evidence.cutoff,
-            "pending": sorted(self._evidence.pending),
-            **({"waiting": waiting} if (waiting := self._evidence.waiting_at()) else {}),
-            **({"held": sorted(self._held)} if self._held else {}),
-        }
-        proposed = iter(self._model(modelled, indices) if modelled else ())
+        name, because = self._chosen(len(self._evidence))
+        seen = self._evidence.seen(foresees=name == "gp")
+        why = {"batch": indices.start, **seen.record, **({"held": sorted(self._held)} if self._held else {})}
+        said = {"sampler": name, "because": because}
+        proposed = iter(self._model(seen, said, modelled, indices) if modelled else ())
         suggestions = []
         for index in indices:
             first = (next(proposed, None) if index in modelled else None) or self._start(index)
@@ -105,25 +105,22 @@ class Bayesian:
         point = self._columns.decode(self._advice.inside(row) if inside else row)
         return "startup", {"sampler": "spread"}, mend(self._plan, point, Draws(self._seed, index, salt=MEND_SALT))
 
-    def _model(self, modelled: range, indices: range) -> list[Candidate]:
-        """Ask the model for all its points at once; nothing before a trial has completed."""
-        results = self._evidence.results()
+    def _model(self, seen: Seen, said: dict[str, str], modelled: range, indices: range) -> list[Candidate]:
+        """Ask the model that `said` names for all its points at once; nothing before anything has a score."""
+        results = seen.results
         if not results.known or not len(self._columns):
             return []
-        name, because = self._chosen(len(results) + len(self._evidence.pending))
         begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
-        pending = [self._evidence.pending[number] for number in sorted(self._evidence.pending)]
-        rows = np.array([*pending, *begun]).reshape(-1, len(self._columns))
+        rows = np.array([*seen.pending, *begun]).reshape(-1, len(self._columns))
         rng = self._random(indices.start, salt=MODEL_SALT)
-        engine, wanted = self._engines[name], len(modelled)
+        engine, wanted = self._engines[said["sampler"]], len(modelled)
         found = engine.propose(results, rows, rng, wanted, self._accept())
-        said = {"sampler": name, "because": because}
         suggested: list[Candidate] = [("model", said | _gain(each), self._columns.decode(each.row)) for each in found]
         if len(found) == wanted or not self._plan.constraints:
             return suggested
         # Where the constraints leave so little room that no row keeps them, the best ones are moved into them.
         free = engine.propose(results, rows, self._random(indices.start, salt=MODEL_SALT + 1), wanted, lambda _: True)
-        moved = {**said, "sampler": f"{name}, moved into the constraints"}
+        moved = {**said, "sampler": f"{said['sampler']}, moved into the constraints"}
         return suggested + [
             ("model", moved, mend(self._plan, self._columns.decode(each.row), Draws(self._seed, index, salt=MEND_SALT)))
             for index, each in zip(modelled[len(found) :], free[len(found) :], strict=False)

@@ -36,6 +36,7 @@ class Cmaes:
     """A distribution that the finished trials have moved."""
 
     reads_history = True
+    reads_curves = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         if not isinstance(definition.search, CmaesSearch):

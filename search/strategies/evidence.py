@@ -4,7 +4,7 @@
     pruned             the score that completed trials with its curve came to, or no better than the middling one
     diverged           that its point is as bad as the worst
     waits at a rung    as one that was pruned there
-    running, queued    that its point is taken, if it has one
+    running, queued    the score that completed trials with its curve came to, or that its point is taken, if it has one
     failed, cancelled  nothing
 Results stand in the order in which they came (`seq`), so what a model sees depends on which trials it knows, not on when
 it heard of them.
@@ -12,6 +12,8 @@ it heard of them.
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,14 +25,35 @@ _LARGEST = 1e100
 _KINDS = {"completed": COMPLETED, "pruned": PRUNED, "diverged": DIVERGED}
 
 
+class _Cut(NamedTuple):
+    """The curve of a trial that has not ended: where its point lies, and its score at the last rung."""
+
+    row: Matrix
+    step: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model is shown: results, and rows (k, columns) that are taken and of which no more is known.
+
+    `record` is stored with each suggestion: what it was made from follows from that and from how the trials ended.
+    """
+
+    results: Results
+    pending: Matrix
+    record: Mapping[str, Any]
+
+
 class Evidence:
-    """All that was told of a study's trials."""
+    """All that was told of a study's trials; its length is how many of them tell anything."""
 
     def __init__(self, columns: Columns, *, constrained: bool = False) -> None:
-        self.cutoff = 0
-        self.pending: dict[int, Matrix] = {}
+        self._cutoff = 0
         self._constrained = constrained
-        self._waiting: dict[int, tuple[Matrix, TrialRecord]] = {}
+        self._waiting: dict[int, _Cut] = {}
+        self._under_way: dict[int, Matrix] = {}
+        self._curves_under_way: dict[int, _Cut] = {}
         self._columns = columns
         self._places: dict[int, int] = {}  # trial number -> its place below
         self._seqs: list[int] = []
@@ -39,47 +62,58 @@ class Evidence:
         self._kinds = np.empty(64)
         self._curves: list[Mapping[int, float]] = []
 
+    def __len__(self) -> int:
+        return len(self._seqs) + len(self._waiting) + len(self._under_way)
+
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Take in changed trials, best in order of `seq`; work is then in proportion to them, not to the history."""
         for trial in trials:
-            self.cutoff = max(self.cutoff, trial.seq)
-            self.pending.pop(trial.number, None)
-            self._waiting.pop(trial.number, None)
+            self._cutoff = max(self._cutoff, trial.seq)
+            for held in (self._waiting, self._under_way, self._curves_under_way):
+                held.pop(trial.number, None)
             row = None if trial.params is None else self._columns.encode(trial.params)
             if row is None:
                 continue
             if trial.state == "queued" and trial.waiting_step is not None and trial.score is not None:
-                self._waiting[trial.number] = row, trial
+                step = trial.waiting_step
+                self._waiting[trial.number] = _Cut(row, step, _bounded(trial.curve.get(step, trial.score)))
             elif trial.state in {"running", "queued"}:
-                self.pending[trial.number] = row
+                self._under_way[trial.number] = row
+                if trial.curve:
+                    last = max(trial.curve)
+                    self._curves_under_way[trial.number] = _Cut(row, last, _bounded(trial.curve[last]))
             elif self._worst(trial) or (trial.state in _KINDS and trial.score is not None):
                 self._put(trial, row)
 
-    def results(self) -> Results:
-        """Return what is known by now: what has ended, then what waits at a rung, by number."""
-        count = len(self._seqs)
-        ended = Results(self._rows[:count], self._scores[:count], self._kinds[:count], self._curves, settled=count)
-        if not self._waiting:
-            return ended
-        waiting = [self._waiting[number] for number in sorted(self._waiting)]
-        return Results(
-            np.vstack([ended.rows, [row for row, _ in waiting]]),
-            np.append(ended.scores, [_bounded(trial.score or 0.0) for _, trial in waiting]),
-            np.append(ended.kinds, [PRUNED] * len(waiting)),
-            [*ended.curves, *(trial.curve for _, trial in waiting)],
-            settled=count,
-        )
+    def seen(self, *, foresees: bool) -> Seen:
+        """Return what is known by now: what has ended, then what waits at a rung, then what is under way, by number.
 
-    def waiting_at(self) -> dict[str, int]:
-        """Return the trials that wait for promotion, and at which step, as they are stored with a suggestion."""
-        return {str(number): trial.waiting_step or 0 for number, (_, trial) in sorted(self._waiting.items())}
+        What is under way counts by its curve where a model `foresees` what curves come to and enough completed trials
+        had a score at the same step; else its point is pending.
+        """
+        ended = self._ended()
+        steps = {cut.step for cut in self._curves_under_way.values()} if foresees else set()
+        known = {step for step in steps if ended.foresees(step)}
+        waiting = dict(sorted(self._waiting.items()))
+        reached = {number: cut for number, cut in sorted(self._curves_under_way.items()) if cut.step in known}
+        pending = {number: row for number, row in sorted(self._under_way.items()) if number not in reached}
+        record: dict[str, Any] = {"cutoff": self._cutoff, "pending": list(pending)}
+        for name, cuts in (("waiting", waiting), ("reached", reached)):
+            if cuts:
+                record[name] = {str(number): cut.step for number, cut in cuts.items()}
+        rows = np.array(list(pending.values())).reshape(-1, len(self._columns))
+        return Seen(_with(ended, [*waiting.values(), *reached.values()]), rows, record)
+
+    def _ended(self) -> Results:
+        count = len(self._seqs)
+        return Results(self._rows[:count], self._scores[:count], self._kinds[:count], self._curves, settled=count)
 
     def _put(self, trial: TrialRecord, row: Matrix) -> None:
         if trial.number not in self._places:
             self._places[trial.number] = self._room(trial.seq)
         place = self._places[trial.number]
         worst = self._worst(trial)
-        self._curves[place] = trial.curve
+        self._curves[place] = {step: _bounded(score) for step, score in trial.curve.items()}
         self._rows[place], self._kinds[place] = row, DIVERGED if worst else _KINDS[trial.state]
         self._scores[place] = np.nan if worst or trial.score is None else _bounded(trial.score)
 
@@ -102,6 +136,19 @@ class Evidence:
         """Say whether a trial's point is as bad as the worst: it diverged, or breaks a constraint of the metrics, or may."""
         broken = self._constrained and trial.state == "completed" and trial.violation != 0
         return trial.state == "diverged" or broken
+
+
+def _with(ended: Results, cuts: Sequence[_Cut]) -> Results:
+    """Add curves that go on to the results, each as one that was pruned where it has come to."""
+    if not cuts:
+        return ended
+    return Results(
+        np.vstack([ended.rows, [cut.row for cut in cuts]]),
+        np.append(ended.scores, [cut.score for cut in cuts]),
+        np.append(ended.kinds, [PRUNED] * len(cuts)),
+        [*ended.curves, *({cut.step: cut.score} for cut in cuts)],
+        settled=ended.settled,
+    )
 
 
 def _bounded(score: float) -> float:

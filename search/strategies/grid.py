@@ -13,6 +13,7 @@ class Grid:
     """Draw index i is point `order(i)` of the grid, by a seeded bijection: nothing is stored, nothing comes twice."""
 
     reads_history = False
+    reads_curves = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         self._points = grid(plan_of(definition))

@@ -43,6 +43,7 @@ class Nsga2:
     """Points bred from the best trials so far."""
 
     reads_history = True
+    reads_curves = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         search = definition.search

@@ -37,6 +37,7 @@ class Pbt:
     """Members of a population, an interval at a time."""
 
     reads_history = True
+    reads_curves = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         search = definition.search

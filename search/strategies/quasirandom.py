@@ -19,6 +19,7 @@ from search.space.sobol import SobolSequence
 
 class _QuasiRandom:
     reads_history = False
+    reads_curves = False
     _origin: str
     _sequence: Callable[[int], list[float]]
 

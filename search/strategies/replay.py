@@ -3,6 +3,7 @@
 A trial's row says how it ended and when (`seq`); `why` says up to which `seq` a model-based strategy had read, and which
 trials were under way then. From both follows the history that it saw:
     waited at a rung      its scores up to there are known
+    had come to a rung    likewise, though it was under way
     under way then        its point is taken, whatever has become of it
     reserved then         it had no point yet
     ended by the cut-off  as it ended
@@ -42,16 +43,18 @@ class Past:
 
 def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
     """Return the trials as they were at the cut-off, in order of `seq`."""
-    cutoff, waiting = why["cutoff"], why.get("waiting", {})
+    cutoff, waiting, reached = why["cutoff"], why.get("waiting", {}), why.get("reached", {})
     pending, reserved = frozenset(why.get("pending", ())), frozenset(why.get("reserved", ()))
     then = []
     for trial in past.trials:
         if trial.number in pending:
-            then.append(replace(trial, state="running", values=None, score=None, curve={}, seq=0))
+            then.append(_under_way(trial, {}))
+        elif str(trial.number) in reached:
+            then.append(_under_way(trial, _until(trial.curve, reached[str(trial.number)])))
         elif str(trial.number) in waiting:
             then.append(_waiting(trial, waiting[str(trial.number)]))
         elif trial.number in reserved:
-            then.append(replace(trial, state="running", params=None, why={}, values=None, score=None, curve={}, seq=0))
+            then.append(replace(_under_way(trial, {}), params=None, why={}))
         elif trial.seq <= cutoff:
             then.append(trial)
         elif trial.why.get("cutoff", -1) < past.failed.get(trial.number, -1):  # it had its point when it failed
@@ -59,9 +62,18 @@ def history(past: Past, why: Mapping[str, Any]) -> list[TrialRecord]:
     return sorted(then, key=lambda trial: trial.seq)
 
 
+def _under_way(trial: TrialRecord, curve: Mapping[int, float]) -> TrialRecord:
+    """Return a trial as it was while this was known of it."""
+    return replace(trial, state="running", values=None, score=None, curve=curve, seq=0)
+
+
+def _until(curve: Mapping[int, float], step: int) -> dict[int, float]:
+    return {at: score for at, score in curve.items() if at <= step}
+
+
 def _waiting(trial: TrialRecord, step: int) -> TrialRecord:
     """Return a trial as it was when it waited at this rung."""
-    curve = {at: score for at, score in trial.curve.items() if at <= step}
+    curve = _until(trial.curve, step)
     score = curve.get(step, trial.score)
     return replace(trial, state="queued", waiting_step=step, values=None, score=score, curve=curve, seq=0)
 

@@ -13,6 +13,7 @@ class Uniform:
     """Each point depends on the seed and its draw index alone, so any worker derives the same one."""
 
     reads_history = False
+    reads_curves = False
 
     def __init__(self, definition: StudyDefinition, seed: int) -> None:
         self._plan = plan_of(definition)

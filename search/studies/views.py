@@ -69,14 +69,11 @@ def trial_record(row: Row[Any]) -> TrialRecord:
     )
 
 
-def history(connection: Connection, study_id: int, rows: Sequence[Row[Any]], *, curves: bool) -> list[TrialRecord]:
-    """Turn trials' rows into the records that a strategy learns from, with their scores at rungs where it wants `curves`."""
-    records = [trial_record(row) for row in rows]
-    ended = [record.number for record in records if record.score is not None] if curves else []
-    if not ended:
-        return records
-    found = rungs.curves(connection, study_id, ended)
-    return [replace(record, curve=dict(found.get(record.number, ()))) for record in records]
+def with_curves(connection: Connection, study_id: int, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Add to trials their scores at the rungs that they have come to since they were read; one without a point has none."""
+    passed = {record.number: max(record.curve, default=0) for record in records if record.params is not None}
+    found = rungs.curves(connection, study_id, passed) if passed else {}
+    return [replace(record, curve={**record.curve, **found.get(record.number, {})}) for record in records]
 
 
 def get_study_row(connection: Connection, project_id: int, text: str) -> Row[Any]:

@@ -8,7 +8,7 @@ extrapolation of learning curves", 2015, fit one, for a longer way than from run
 import statistics
 from collections.abc import Sequence
 
-_FEWEST = 3
+FEWEST = 3  # curves of completed trials from which anything is foreseen
 _SHARE = 3  # of so many curves the nearest one is looked at
 
 
@@ -17,8 +17,8 @@ def foresee(score: float, known: Sequence[tuple[float, float]]) -> tuple[float, 
 
     `known` holds (score at that step, final score) of completed trials.
     """
-    if len(known) < _FEWEST:
+    if len(known) < FEWEST:
         return None
-    nearest = sorted(known, key=lambda pair: abs(pair[0] - score))[: max(_FEWEST, len(known) // _SHARE)]
+    nearest = sorted(known, key=lambda pair: abs(pair[0] - score))[: max(FEWEST, len(known) // _SHARE)]
     falls = [final - then for then, final in nearest]
     return score + statistics.fmean(falls), statistics.pvariance(falls)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.surrogates.columns import Matrix
-from search.surrogates.curves import foresee
+from search.surrogates.curves import FEWEST, foresee
 
 COMPLETED, PRUNED, DIVERGED = 0, 1, 2
 _UNSURE = 0.1  # variance of a pruned trial's standing, in units of that of all scores
@@ -34,6 +34,10 @@ class Results:
     def known(self) -> bool:
         """Whether any has a score."""
         return bool((self.kinds != DIVERGED).any())
+
+    def foresees(self, step: int) -> bool:
+        """Say whether enough completed ones have a score at this step to tell what others there come to."""
+        return len(self._whole(step)) >= FEWEST
 
     def best(self, count: int) -> NDArray[np.intp]:
         """Return the places of the best: completed before pruned before diverged, each by score, then by age."""
@@ -73,9 +77,13 @@ class Results:
             return None
         last = max(curve)
         if last not in known:
-            known[last] = [
-                (self.curves[other][last], float(self.scores[other]))
-                for other in np.flatnonzero(self.kinds == COMPLETED).tolist()
-                if last in self.curves[other]
-            ]
+            known[last] = self._whole(last)
         return foresee(curve[last], known[last])
+
+    def _whole(self, step: int) -> list[tuple[float, float]]:
+        """Return (score at this step, final score) of the completed ones with a score there."""
+        return [
+            (self.curves[place][step], float(self.scores[place]))
+            for place in (np.flatnonzero(self.kinds == COMPLETED).tolist() if self.curves else ())
+            if step in self.curves[place]
+        ]

@@ -10,12 +10,12 @@ lost at any moment. It may be used from several threads.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from models import candidates, claims, endings, enqueueing, filling, leases, trials
+from models import candidates, claims, endings, enqueueing, filling, leases
 from models.claims import Claimed
 from models.endings import Ending
 from models.ids import show_trial
@@ -25,14 +25,14 @@ from models.session import Connection, Database, Row, Unavailable, Work
 from models.states import LIVE_STUDY, AttemptState, TrialState
 from search.clock import Clock, utc_now
 from search.definition.parse import StudyDefinition
-from search.definition.prunings import has_curves
 from search.definition.searches import PbtSearch
-from search.records import Suggestion, TrialRecord
+from search.records import Suggestion
 from search.space.sampling import derive_seed
-from search.strategies.table import Strategy, make
-from search.studies.views import history, read_definition
+from search.strategies.table import make
+from search.studies.views import read_definition
 from search.trials import duplicates, replicates, stopping
 from search.trials.company import companions
+from search.trials.knowledge import Known
 from search.trials.resuming import Checkpoint, Leg, legs, resumable
 from search.trials.sharing import share
 
@@ -88,17 +88,6 @@ class Wish:
     after: Sequence[int] = ()
 
 
-@dataclass(slots=True)
-class _Known:
-    """What a claimer remembers of one study. The lock is for the strategy, which serves one thread at a time."""
-
-    definition: StudyDefinition
-    seed: int
-    strategy: Strategy
-    seq: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 _MOST_KNOWN = 32
 
 
@@ -109,7 +98,7 @@ class Claimer:
         """Read the time for `next_run_at` and a study's seconds from `clock`."""
         self.database = database
         self.clock = clock
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, Known] = {}
         self._knowing = threading.Lock()
 
     def claim(self, wish: Wish) -> list[Claim]:
@@ -219,12 +208,12 @@ class Claimer:
             return reserve(connection, study_id, capacity=capacity, now=now)
         return found
 
-    def _know(self, connection: Connection, study: Row[Any]) -> _Known:
+    def _know(self, connection: Connection, study: Row[Any]) -> Known:
         with self._knowing:
             known = self._known.get(study.id)
             if known is None:
                 definition = read_definition(claims.stored_definition(connection, study.id))
-                known = _Known(definition, study.seed, make(definition, study.seed))
+                known = Known(definition, study.seed, make(definition, study.seed))
                 self._known[study.id] = known
                 if len(self._known) > _MOST_KNOWN:
                     # The oldest goes; what it knew is read again should its study come up once more.
@@ -232,7 +221,7 @@ class Claimer:
             return known
 
     def _drawn(
-        self, connection: Connection, known: _Known, found: Reservation
+        self, connection: Connection, known: Known, found: Reservation
     ) -> tuple[Reservation, list[dict[str, Any]]]:
         """Fill the parameters of strategies without a history now; the others reserve only.
 
@@ -267,13 +256,13 @@ class Claimer:
         found = self._legs(study_id, known, [claim.number for claim in filled])
         return [_claim(known, claim, kept.get(claim.number, ()), found.get(claim.number)) for claim in filled]
 
-    def _legs(self, study_id: int, known: _Known, numbers: Sequence[int]) -> Mapping[int, Leg]:
+    def _legs(self, study_id: int, known: Known, numbers: Sequence[int]) -> Mapping[int, Leg]:
         search = known.definition.search
         if not numbers or not isinstance(search, PbtSearch):
             return {}
         return self.database.read(lambda connection: legs(connection, study_id, search, numbers))
 
-    def _known_of(self, study_id: int) -> _Known:
+    def _known_of(self, study_id: int) -> Known:
         known = self._known.get(study_id)
         if known is not None:
             return known
@@ -284,15 +273,8 @@ class Claimer:
         with self.suggesting(study_id, waiting) as fill:
             return self.database.write(fill)
 
-    def _read_history(self, study_id: int, known: _Known) -> None:
-        records = self.database.read(lambda connection: _news(connection, study_id, known))
-        known.strategy.update(records)
-        known.seq = max([known.seq, *(record.seq for record in records)])
-
-
-def _news(connection: Connection, study_id: int, known: _Known) -> list[TrialRecord]:
-    rows = trials.changed_trials(connection, study_id, known.seq)
-    return history(connection, study_id, rows, curves=has_curves(known.definition.pruning))
+    def _read_history(self, study_id: int, known: Known) -> None:
+        known.learn(self.database.read(lambda connection: known.news(connection, study_id)))
 
 
 def _give_back(connection: Connection, claimed: Sequence[Claimed], now: datetime) -> None:
@@ -313,7 +295,7 @@ def _give_back(connection: Connection, claimed: Sequence[Claimed], now: datetime
 def _fill(
     connection: Connection,
     study_id: int,
-    known: _Known,
+    known: Known,
     waiting: Sequence[Claimed],
     suggestions: Sequence[Suggestion],
 ) -> list[Claimed]:
@@ -335,7 +317,7 @@ def _shared(found: Reservation, definition: StudyDefinition, wish: Wish) -> Rese
     return found.cut(fair - wish.held) if fair > wish.held else None
 
 
-def _claim(known: _Known, claimed: Claimed, kept: tuple[Checkpoint, ...], leg: Leg | None) -> Claim:
+def _claim(known: Known, claimed: Claimed, kept: tuple[Checkpoint, ...], leg: Leg | None) -> Claim:
     return Claim(
         study_id=claimed.study_id,
         number=claimed.number,

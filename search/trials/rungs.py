@@ -116,8 +116,10 @@ def _by_themselves(connection: Connection, pruning: Pruning, study_id: int, new:
     """Ask the rule that looks at a trial's whole curve, where there is one, about each new measurement."""
     if not new or _by_latest(pruning):
         return {}
-    curves = rungs.curves(connection, study_id, sorted({number for _, number, _ in new}))
-    said = {place: alone(pruning, [score for step, score in curves[place[1]] if step <= place[2]]) for place in new}
+    curves = rungs.curves(connection, study_id, dict.fromkeys((number for _, number, _ in new), 0))
+    said = {
+        place: alone(pruning, [score for step, score in curves[place[1]].items() if step <= place[2]]) for place in new
+    }
     return {place: why for place, why in said.items() if why is not None}
 
 

@@ -11,7 +11,6 @@ from models.session import Database
 from search.trials.dispatch import Dispatcher
 from tests.support.ledger import done
 
-
 PATIENCE = 120.0
 
 

@@ -154,11 +154,66 @@ def test_trials_that_wait_at_a_rung_teach_the_model() -> None:
     assert statistics.median(abs(each.params["warmup"] - 0.225) for each in (suggestion, *others)) < 0.15
 
 
+LINE = {"warmup": {"type": "float", "low": 0.0, "high": 0.9}}
+PASSED = range(5)  # trials that completed, and had a score at step 3
+
+
+def with_running(curve: Mapping[int, float], *, at: float, passed: int = len(PASSED), **search: Any) -> Suggestion:
+    """Suggest a point of a line, where loss falls to the right, beside a trial that runs at a place with this curve."""
+    raw = copy.deepcopy(EXAMPLE_STUDIES["digits-mlp"]) | {"space": LINE, "pruning": {"kind": "asha"}}
+    strategy = make(parse_study({**raw, "search": {"strategy": "bayesian", "startup": 0, **search}}), 1)
+    ended = [
+        replace(
+            record(number, seq=number, state="completed", params={"warmup": 0.1 * number}, score=1.0 - 0.1 * number),
+            curve={1: 3.0 - 0.1 * number, 3: 2.0 - 0.1 * number} if number < passed else {1: 3.0},
+        )
+        for number in PASSED
+    ]
+    strategy.update([*ended, replace(record(9, seq=9, state="running", params={"warmup": at}), curve=curve)])
+    return strategy.suggest(range(30, 31))[0]
+
+
+def test_the_curve_of_a_running_trial_teaches_the_model() -> None:
+    unknown, good, bad = (with_running(curve, at=0.8) for curve in ({}, {1: 9.0, 3: 0.5}, {1: 0.1, 3: 4.0}))
+    assert (unknown.why["pending"], good.why["pending"], bad.why["pending"]) == ([9], [], [])
+    assert "reached" not in unknown.why
+    assert good.why["reached"] == bad.why["reached"] == {"9": 3}
+    assert good.params["warmup"] > 0.6 > bad.params["warmup"]
+    assert len({unknown.params["warmup"], good.params["warmup"], bad.params["warmup"]}) == 3
+    assert unknown.why["because"] == good.why["because"] == "6 results, up to 200"
+
+
+def test_a_running_trial_is_pending_where_its_curve_tells_nothing() -> None:
+    """No other had a score at its step, too few had one, or the model does not ask what curves come to."""
+    curve = {1: 9.0, 3: 0.5}
+    cases: list[tuple[Mapping[int, float], dict[str, Any]]] = [
+        ({**curve, 4: 0.5}, {}),
+        (curve, {"passed": 2}),
+        (curve, {"model": "tpe"}),
+    ]
+    for known, more in cases:
+        suggestion = with_running(known, at=0.8, **more)
+        assert "reached" not in suggestion.why
+        assert suggestion == with_running({}, at=0.8, **more)
+    assert with_running(curve, at=0.8, passed=3) != with_running({}, at=0.8, passed=3)
+
+
 @pytest.mark.parametrize("score", [1e300, -1e300, 1e160])
 def test_enormous_scores_are_borne(score: float) -> None:
     strategy, records = optimize(definition(startup=2), seed=1, trials=8)
     strategy.update([record(50, seq=50, state="completed", params=records[0].params, score=score)])
     for suggestion in strategy.suggest(range(60, 64)):
+        assert math.isfinite(suggestion.why["expected_improvement"])
+
+
+@pytest.mark.parametrize("score", [1e300, -1e300, 1e160])
+def test_enormous_scores_at_rungs_are_borne(score: float) -> None:
+    strategy, records = optimize(definition(startup=2), seed=1, trials=8)
+    strategy.update([replace(trial, curve={3: -score}) for trial in records])
+    cut = replace(records[0], number=50, seq=50, state="pruned", curve={3: score})
+    strategy.update([cut, replace(cut, number=51, state="running", score=None)])
+    for suggestion in strategy.suggest(range(60, 64)):
+        assert suggestion.why["reached"] == {"51": 3}
         assert math.isfinite(suggestion.why["expected_improvement"])
 
 
@@ -218,6 +273,26 @@ def test_what_it_suggests_does_not_depend_on_how_it_heard() -> None:
         by_and_by.suggest(range(number, number + 2))
         by_and_by.update([trial])
     assert by_and_by.suggest(range(60, 64)) == at_once.suggest(range(60, 64))
+
+
+def test_nor_on_which_rungs_it_has_heard_of_before() -> None:
+    study = definition(startup=0)
+    curves = [{1: 5.0 + number, 3: 4.0 + number, 9: 3.0 + number} for number in range(40)]
+    trials = [
+        replace(trial, curve=curves[trial.number]) if trial.state in {"completed", "pruned", "running"} else trial
+        for trial in history(study)
+    ]
+    at_once = make(study, 1)
+    at_once.update(trials)
+    by_and_by = make(study, 1)
+    for step in (0, 1, 3):
+        known = [{at: score for at, score in curve.items() if at <= step} for curve in curves]
+        by_and_by.update([replace(trial, state="running", score=None, curve=known[trial.number]) for trial in trials])
+        by_and_by.suggest(range(50, 52))
+    by_and_by.update(trials)
+    suggestions = by_and_by.suggest(range(60, 64))
+    assert suggestions == at_once.suggest(range(60, 64))
+    assert suggestions[0].why["reached"] == {str(number): 9 for number in range(6, 40, 8)}
 
 
 def replay(study: StudyDefinition, seed: int, suggestion: Suggestion, ledger: list[TrialRecord]) -> Suggestion:
@@ -436,7 +511,7 @@ def test_a_completed_trial_without_values_is_bad_only_where_metrics_are_constrai
     for constrained, count in ((False, 0), (True, 1)):
         evidence = Evidence(Columns(plan_of(study)), constrained=constrained)
         evidence.update([empty])
-        assert len(evidence.results()) == count
+        assert len(evidence) == count
 
 
 def test_scores_at_rungs_of_a_threshold_are_no_curves() -> None:

@@ -125,17 +125,20 @@ STATES = ["completed", "running", "pruned", "diverged", "completed", "failed", "
 
 
 def history(definition: StudyDefinition, count: int) -> list[TrialRecord]:
-    """Return trials of every state, at the points of another seed, in the order of their last changes."""
+    """Return trials of every state with their curves, at the points of another seed, in the order of their last changes."""
     strategy = make(definition, 99)
     points = [suggestion.params for suggestion in strategy.suggest(draws(definition, count))]
     scored = {"completed", "pruned"}
     trials = [
-        record(
-            place,
-            seq=10 + place * 7 % count,
-            state=state,
-            params=params,
-            score=loss(params) if state in scored else None,
+        replace(
+            record(
+                place,
+                seq=10 + place * 7 % count,
+                state=state,
+                params=params,
+                score=loss(params) if state in scored else None,
+            ),
+            curve={1: loss(params) + 2.0, 3: loss(params) + 1.0},
         )
         for place, params in enumerate(points)
         for state in [STATES[place % len(STATES)]]
