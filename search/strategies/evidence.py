@@ -101,7 +101,7 @@ class Evidence:
         for name, cuts in (("waiting", waiting), ("reached", reached)):
             if cuts:
                 record[name] = {str(number): cut.step for number, cut in cuts.items()}
-        rows = np.array(list(pending.values())).reshape(-1, len(self._columns))
+        rows = np.array(list(pending.values())).reshape(len(pending), len(self._columns))
         return Seen(_with(ended, [*waiting.values(), *reached.values()]), rows, record)
 
     def _ended(self) -> Results:
