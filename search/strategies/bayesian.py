@@ -111,7 +111,7 @@ class Bayesian:
         if not results.known or not len(self._columns):
             return []
         begun = [self._columns.encode(self._start(index)[2]) for index in indices if index not in modelled]
-        rows = np.array([*seen.pending, *begun]).reshape(-1, len(self._columns))
+        rows = np.array([*seen.pending, *begun]).reshape(len(seen.pending) + len(begun), len(self._columns))
         rng = self._random(indices.start, salt=MODEL_SALT)
         engine, wanted = self._engines[said["sampler"]], len(modelled)
         found = engine.propose(results, rows, rng, wanted, self._accept())
