@@ -53,6 +53,8 @@ PEERS: Mapping[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adafactor": (torch.optim.Adafactor, {}),
     "muon": (torch.optim.Muon, {}),
 }
+# The others ask about the mini-batch; `benchmarks.precondition` times those.
+STEPPED = [name for name in catalog.OPTIMIZERS if not build_rule(name).looks]
 # These take seconds for a step of large matrices, and are shown on the small model alone.
 SLOW = frozenset({"soap", "muon"})
 
@@ -172,7 +174,7 @@ def contenders(name: str, shapes: Sequence[tuple[int, ...]], device: str, *, tur
 def single(rounds: int, device: str) -> Iterator[Row]:
     """Time each rule on each model; the better of two layouts in memory, which decides about a tenth, counts."""
     for model, shapes in MODELS.items():
-        for name in catalog.OPTIMIZERS:
+        for name in STEPPED:
             if name in SLOW and model != "mlp":
                 continue
             tries = [
@@ -185,7 +187,7 @@ def single(rounds: int, device: str) -> Iterator[Row]:
 
 def population(rounds: int, device: str) -> Iterator[tuple[str, float, float | None]]:
     """Time one step of 64 stacked members, and 64 steps of torch's faster implementation."""
-    for name in catalog.OPTIMIZERS:
+    for name in STEPPED:
         stacked = {
             "population": pure_step(name, parameters(MEMBER, device), members=MEMBERS),
             "loop": torch_step(name, MEMBER, device, foreach=False),

@@ -29,6 +29,17 @@ def finished_trials(connection: Connection, study_id: int) -> Sequence[Row[Any]]
     return connection.execute(query).all()
 
 
+def finished_points(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
+    """Return (number, params, state, values) of every finished trial that was not cancelled, by number."""
+    states = FINAL_TRIAL_STATES - {TrialState.CANCELLED}
+    query = (
+        select(Trial.number, Trial.params, Trial.state, Trial.values)
+        .where(Trial.study_id == study_id, Trial.state.in_(states))
+        .order_by(Trial.number)
+    )
+    return connection.execute(query).all()
+
+
 def last_steps(connection: Connection, study_id: int) -> dict[int, int]:
     """Return by trial the last step at which it was measured."""
     query = (

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .entries import adam, classic, common, modern, schedules
+from .entries.precondition import gram, hessian, kfac, learned, natural
 from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo, by_name
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
 ]
 
 OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType({
-    info.name: info for info in (*classic.OPTIMIZERS, *adam.OPTIMIZERS, *modern.OPTIMIZERS)
+    info.name: info
+    for entries in (classic, adam, modern, kfac, gram, natural, learned, hessian)
+    for info in entries.OPTIMIZERS
 })  # fmt: skip
 SCHEDULES: Mapping[str, ScheduleInfo] = MappingProxyType({info.name: info for info in schedules.SCHEDULES})
 WARMUPS: Mapping[str, WarmupInfo] = MappingProxyType({info.name: info for info in schedules.WARMUPS})

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Setting: TypeAlias = float | str | tuple[float, ...]
 
@@ -38,6 +38,10 @@ class Option:
         """The valid range in interval notation, such as `[0, 1)`."""
         ends = "(" if self.low_open else "[", ")" if self.high_open else "]"
         return f"{ends[0]}{self.low:g}, {self.high:g}{ends[1]}"
+
+    def number(self, value: Any) -> float | list[float]:  # noqa: ANN401 - a checked value
+        """Return a value as rules get it: switches as 0 or 1, choices as their place in `choices`."""
+        return float(self.choices.index(value)) if self.kind == "choice" else value
 
     def check(self, value: object) -> str | None:
         """Return None if `value` is acceptable, else what is wrong: `must be in [0, 1), got 1.5`."""
@@ -78,13 +82,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerInfo:
-    """One optimizer: its options in order, where its formula comes from, and when to reach for it."""
+    """One optimizer: its options in order, where its formula comes from, and when to reach for it.
+
+    A `layered` one looks at the layers of a network, and can do nothing for parameters that are in none.
+    """
 
     name: str
     title: str
     options: tuple[Option, ...]
     source: str
     when_to_use: str
+    layered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .precondition.methods import METHODS
 from .rules import (
     adadelta,
     adafactor,
@@ -27,7 +28,7 @@ from .rules import (
     sgd,
     soap,
 )
-from .transform import Rule
+from .transform import Rule, chain
 
 RULES: Mapping[str, Rule[Any]] = MappingProxyType(
     {
@@ -52,5 +53,10 @@ RULES: Mapping[str, Rule[Any]] = MappingProxyType(
         "prodigy": prodigy.RULE,
         "ademamix": ademamix.RULE,
         "soap": soap.RULE,
+        # What steps along preconditioned gradients; whoever looks at mini-batches preconditions before.
+        **{
+            name: momentum.RULE if method.looks else chain(method.link(()), momentum.RULE)
+            for name, method in METHODS.items()
+        },
     }
 )

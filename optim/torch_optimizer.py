@@ -146,5 +146,5 @@ class RuleOptimizer(Optimizer):
         cohort.take(state)
 
     def _hyper(self, group: dict[str, Any]) -> Hyper:
-        names = (option.name for option in self._info.options)
-        return {name: torch.as_tensor(group[name], dtype=torch.float64) for name in names}
+        given = ((option.name, option.number(group[option.name])) for option in self._info.options)
+        return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in given}

@@ -49,14 +49,28 @@ class Rule(Generic[StateT]):
     """An optimizer, or a link of one: `init(params)` makes the state of one member, `update` takes one step.
 
     `view` is given by rules whose result is not the parameters they train, such as averages of them. All are pure.
+    One that `looks` asks about the mini-batch itself: its `update` takes a fifth argument (`precondition.batch.Batch`).
     `by_tensor` says that it matters where one parameter ends and the next begins, as to rules for matrices; any other
     rule may be given all parameters of a member as one long vector, and steps that in one go.
     """
 
     init: Callable[[Tensors], StateT]
-    update: Update[StateT]
+    update: Callable[..., tuple[list[Tensor], StateT]]
     view: View[StateT] | None = None
     by_tensor: bool = False
+    looks: bool = False
+
+    def step(
+        self,
+        grads: Tensors,
+        state: StateT,
+        params: Tensors,
+        hyper: Hyper,
+        batch: Any,  # noqa: ANN401 - see `looks`
+    ) -> tuple[list[Tensor], StateT]:
+        """Return updates and the next state; `batch` goes to a rule that looks at it."""
+        seen = (batch,) if self.looks else ()
+        return self.update(grads, state, params, hyper, *seen)
 
     def evaluated(self, params: Tensors, state: StateT, hyper: Hyper) -> list[Tensor]:
         """Return the parameters to evaluate and to keep."""
@@ -69,25 +83,33 @@ def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
     A link that clips or adds weight decay to gradients stands before the rule; one that decays or averages parameters
     behind it. The view is that of the last link that has one.
     """
-    by_tensor = any(link.by_tensor for link in links)
+    by_tensor, looks = any(link.by_tensor for link in links), any(link.looks for link in links)
 
     def init(params: Tensors) -> tuple[Any, ...]:
         return tuple(link.init(params) for link in links)
 
     def update(
-        grads: Tensors, state: tuple[Any, ...], params: Tensors, hyper: Hyper
+        grads: Tensors,
+        state: tuple[Any, ...],
+        params: Tensors,
+        hyper: Hyper,
+        batch: Any = None,  # noqa: ANN401 - for the links that look
     ) -> tuple[list[Tensor], tuple[Any, ...]]:
         kept = []
         for link, own in zip(links, state, strict=True):
-            grads, own_next = link.update(grads, own, params, hyper)
+            grads, own_next = link.step(grads, own, params, hyper, batch)
             kept.append(own_next)
         return list(grads), tuple(kept)
 
     viewed = [(index, link.view) for index, link in enumerate(links) if link.view is not None]
     if not viewed:
-        return Rule(init, update, by_tensor=by_tensor)
+        return Rule(init, update, by_tensor=by_tensor, looks=looks)
     index, view = viewed[-1]
-    return Rule(init, update, lambda params, state, hyper: view(params, state[index], hyper), by_tensor=by_tensor)
+
+    def last_view(params: Tensors, state: tuple[Any, ...], hyper: Hyper) -> list[Tensor]:
+        return view(params, state[index], hyper)
+
+    return Rule(init, update, last_view, by_tensor=by_tensor, looks=looks)
 
 
 def align(hyper: Tensor, like: Tensor) -> Tensor:

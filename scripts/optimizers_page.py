@@ -16,6 +16,7 @@ from optim.catalog import (
     ScheduleInfo,
     WarmupInfo,
 )
+from optim.precondition.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "optimizers.md"
@@ -65,7 +66,8 @@ Scales: `log` is uniform in log x; `reverse_log` is uniform in log(1 - x), for w
 """
 FORMULAS = """\
 In the formulas theta is a parameter, g its gradient and t the number of the step, from 1. Other letters are running
-values that start at 0 unless their text says otherwise.
+values that start at 0 unless their text says otherwise. Those that precondition (docs/preconditioning.md) turn g as their
+formula says, and step along the result with momentum.
 """
 
 
@@ -100,7 +102,14 @@ def _schedule(info: ScheduleInfo) -> str:
 
 
 def formula(name: str) -> str:
-    """Return what the docstring of a rule says before it names its source, without the first line: its formula."""
+    """Return what the docstring of a rule says before it names its source, without the first line: its formula.
+
+    Of one that preconditions return where it stands on the three axes, too.
+    """
+    if name in METHODS:
+        method = METHODS[name]
+        axes = f"Curvature: {method.curvature}. Held as: {method.representation}. Solved by: {method.solver}."
+        return f"{axes}\n\n    {method.formula}"
     text = ast.get_docstring(ast.parse((RULES / f"{name}.py").read_text(encoding="utf-8"))) or ""
     _, _, body = text.partition("\n\n")
     return body.partition("\nSource:")[0].strip("\n")

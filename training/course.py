@@ -6,7 +6,7 @@ one that goes on from a snapshot takes the very steps of one that was never inte
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,10 +14,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from optim.precondition.layers import Layer
+from optim.precondition.methods import known
 from optim.transform import Rule
-from training.data.examples import Data
+from training.curvature import layers_of
+from training.data.examples import Data, Examples
 from training.evaluation import evaluate, first_loss
 from training.memory import advice
+from training.meter import Meter, begin_measuring, held
 from training.monitors import VANISHED_EPOCHS
 from training.networks.base import Network
 from training.plan import Plan
@@ -46,6 +50,7 @@ class Course:
     rule: Rule[Any]
     hyper: Mapping[str, Tensor]
     factor: Callable[[Tensor], Tensor]
+    layers: tuple[Layer, ...] = ()
 
     @property
     def batches(self) -> int:
@@ -62,6 +67,19 @@ class Epoch:
     order: Tensor
 
 
+@dataclass(slots=True)
+class Findings:
+    """What is found of a run's curvature behind its last batch: values by name, and notes on what could not be had.
+
+    `pieces` is the work still under way, None before it began.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    pieces: Iterator[None] | None = None
+    done: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A run under way: where it stands, who follows it, and the epoch it is in. One object for each run."""
@@ -70,11 +88,20 @@ class Run:
     state: State
     watch: Watch
     epoch: Epoch = field(init=False)
+    findings: Findings = field(default_factory=Findings)
     _span: tuple[int, Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Begin where the state stands."""
         self.enter_epoch()
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it stands behind its last batch, and its plan wants something of its curvature that is still to be found."""
+        course, state = self.course, self.state
+        if not course.plan.curvature or self.findings.done:
+            return False
+        return state.batches == course.batches and state.epoch + 1 == course.plan.until
 
     def enter_epoch(self) -> None:
         """Draw the epoch that the state is in, the same however often it is asked for."""
@@ -108,7 +135,9 @@ def set_out(network: Network, data: Data, plan: Plan, *, device: torch.device) -
     """Return the course of a run. Raise ValueError for a plan that does not go with the data."""
     size = plan.batch_size(len(data.train))
     steps = plan.epochs * math.ceil(len(data.train) / size)
-    return Course(network, data.to(device), plan, device, size, plan.rule(), plan.hyper(steps), plan.factor(steps))
+    layers = known(plan.optimizer, layers_of(network, data)) if plan.preconditions else ()
+    rule, hyper, factor = plan.rule(layers), plan.hyper(steps), plan.factor(steps)
+    return Course(network, data.to(device), plan, device, size, rule, hyper, factor, layers)
 
 
 def begin(course: Course, *, seed: int, watch: Watch) -> State:
@@ -119,7 +148,10 @@ def begin(course: Course, *, seed: int, watch: Watch) -> State:
     """
     initial, order = generators(seed)
     params = [param.to(course.device).requires_grad_() for param in course.network.init(initial)]
-    state = State(params, course.rule.init(params), order.get_state(), course.plan.plateau())
+    meter = None if course.plan.measured is None else Meter()
+    state = State(params, course.rule.init(params), order.get_state(), course.plan.plateau(), meter=meter)
+    if meter is not None:
+        begin_measuring(course.device)
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)
@@ -159,9 +191,14 @@ def explosion_limit(state: State) -> float:
 
 def validated(course: Course, state: State) -> dict[str, float]:
     """Return how well the run's parameters do on the validation part, by name."""
+    return tried(course, state, course.data.val)
+
+
+def tried(course: Course, state: State, examples: Examples) -> dict[str, float]:
+    """Return how well the run's parameters do on these examples, by name."""
     with torch.no_grad():
         params = course.rule.evaluated(state.params, state.rule, course.hyper)
-    return evaluate(course.network, course.data, params, course.data.val)
+    return evaluate(course.network, course.data, params, examples)
 
 
 def end_epoch(run: Run, found: Mapping[str, float]) -> None:
@@ -171,6 +208,7 @@ def end_epoch(run: Run, found: Mapping[str, float]) -> None:
     """
     course, state = run.course, run.state
     values = _values(course, state, found)
+    values |= _measures(course, state, values) | run.findings.values
     notice = state.gauges.vanishing() if values["train_loss"] > UNLEARNED * state.initial else None
     run.watch.report(state.epoch + 1, values)
     state.order = run.epoch.order
@@ -193,9 +231,10 @@ def conclude(run: Run) -> Ending:
     Its state must be its own. Raise Diverged as `ending` does.
     """
     ended = ending(run.course, run.state)
+    notes = [note for note in (ended.reason, *run.findings.notes) if note is not None]
     if run.course.plan.hands_on:
         run.watch.save(run.state.epoch, snapshot(run.state))
-    return ended
+    return Ending(ended.outcome, "; ".join(notes) or None)
 
 
 def ending(course: Course, state: State) -> Ending:
@@ -216,6 +255,18 @@ def _values(course: Course, state: State, found: Mapping[str, float]) -> dict[st
         **{f"val_{name}": value for name, value in found.items()},
         **state.gauges.values(),
     }
+
+
+def _measures(course: Course, state: State, values: Mapping[str, float]) -> dict[str, float]:
+    """Return what the run has cost, and come to on the test part at its best epoch, if that is measured."""
+    measured, meter = course.plan.measured, state.meter
+    if measured is None or meter is None:
+        return {}
+    meter.take(measured, values, device=course.device)
+    if course.data.test is not None and meter.tests(values["val_loss"]):
+        tested = tried(course, state, course.data.test)
+        meter.tested = {f"test_{name}": value for name, value in tested.items()}
+    return meter.values(held(state.rule))
 
 
 def _excess(state: State) -> str:

@@ -1,6 +1,6 @@
 """How a trial trains: its parameters merged with the objective's and the catalog's, and what the core makes of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,8 +11,11 @@ from optim import catalog, plateau
 from optim.build import build_rule
 from optim.links import averages, clip
 from optim.plateau import PlateauState
+from optim.precondition.layers import Layer
+from optim.precondition.methods import asks
 from optim.schedules import schedule
 from optim.transform import Rule, chain
+from training.meter import Measured, measured_of
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -20,7 +23,9 @@ DEFAULT_EPOCHS = 20
 MAX_EPOCHS = 10_000
 
 # What an objective says beside options of the training.
-STRUCTURE = frozenset({"recipe", "data", "network", "epochs", "begins", "ends", "device", "precision"})
+STRUCTURE = frozenset(
+    {"recipe", "data", "network", "epochs", "begins", "ends", "device", "precision", "measured", "curvature"}
+)
 _CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
 _OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
     option.name for info in catalog.SCHEDULES.values() for option in info.options
@@ -43,7 +48,8 @@ class Plan:
     """How to train. `options` are all of the optimizer's, `common` all that every training has.
 
     A run is of `epochs`, of which this one trains those from `begins`, where it goes on from another one's checkpoint, to
-    `ends` (None: to the end), with which it leaves one.
+    `ends` (None: to the end), with which it leaves one. `curvature` names what is made of the curvature at its end
+    (`posthoc.table`).
     """
 
     optimizer: str
@@ -54,6 +60,8 @@ class Plan:
     epochs: int
     begins: int = 0
     ends: int | None = None
+    measured: Measured | None = None
+    curvature: tuple[str, ...] = ()
 
     @property
     def until(self) -> int:
@@ -70,21 +78,31 @@ class Plan:
         sizes = {"mini": min(int(self.common["batch_size"]), examples), "full": examples, "single": 1}
         return sizes[self.common["batch_mode"]]
 
-    def rule(self) -> Rule[Any]:
-        """Return the optimizer's rule between the links that are wanted: clipping before it, averaging behind."""
+    def rule(self, layers: Sequence[Layer] = ()) -> Rule[Any]:
+        """Return the optimizer's rule between the links that are wanted: clipping before it, averaging behind.
+
+        `layers` are those of the network, of which an optimizer wants to know that preconditions.
+        """
         _, wanted = self.kind
         before, behind = ([table[name] for name in wanted if name in table] for table in (_BEFORE, _BEHIND))
-        own = build_rule(self.optimizer)
-        return chain(*before, own, *behind) if wanted else own
+        own = build_rule(self.optimizer, layers, between=before)
+        return chain(own, *behind) if behind else own
 
     @property
     def kind(self) -> tuple[str, tuple[str, ...]]:
         """The optimizer and the options whose links are wanted: plans of one kind have one rule."""
         return self.optimizer, tuple(name for name, off in _OFF.items() if self.common[name] != off)
 
+    @property
+    def preconditions(self) -> bool:
+        """Whether its optimizer wants to know the network's layers."""
+        return asks(self.optimizer)
+
     def hyper(self, steps: int) -> dict[str, Tensor]:
         """Return the hyperparameters of `rule` for a training of `steps` steps in all, `lr` at its base."""
-        own = dict(self.options) | {name: self.common[name] for name in (*_BEFORE, "ema")}
+        options = catalog.by_name(catalog.optimizer_info(self.optimizer).options)
+        own = {name: options[name].number(value) for name, value in self.options.items()}
+        own |= {name: self.common[name] for name in (*_BEFORE, "ema")}
         own["swa_start"] = round(self.common["swa_start"] * steps)
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in own.items()}
 
@@ -136,6 +154,7 @@ def plan_of(objective: Values, params: Values) -> Plan:
         epochs=_epochs(objective),
         begins=objective.get("begins", 0),
         ends=objective.get("ends"),
+        measured=measured_of(objective),
     )
 
 

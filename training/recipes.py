@@ -1,7 +1,7 @@
 """What a trial can run, by name, and how an objective and a trial's parameters become a plan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +13,11 @@ from training.channel import Outcome
 from training.data.bundled import DATA
 from training.data.examples import Data
 from training.data.folder import find
+from training.data.splitting import hold_out
 from training.networks.base import Network
 from training.networks.table import build_network
 from training.plan import Plan, Values, plan_of
+from training.posthoc.table import check_uses
 from training.precision import DEFAULT_PRECISION, check_precision, in_precision, products_in
 from training.tasks import CLASSIFICATION, REGRESSION, Task
 from training.watch import Watch
@@ -63,6 +65,8 @@ def prepare(objective: Values, params: Values, *, folder: Path | None = None) ->
     plan = plan_of(objective, _present(params))
     data = find(_required(objective, "data"), folder)
     _check_task(data, name)
+    data = data if plan.measured is None else hold_out(data, plan.measured.test)
+    plan = replace(plan, curvature=check_uses(objective.get("curvature", ()), data.task))
     network = build_network(_required(objective, "network"), data)
     device, precision = (
         device_of(objective.get("device", "cpu")),

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from training.meter import Meter
 from training.monitors import Gauges
 
 Snapshot: TypeAlias = dict[str, Any]
@@ -22,7 +23,7 @@ class State:
 
     `rule` is the optimizer's state, `plateau` that of a schedule that follows the validation loss. `order` is the state of the generator of the data order as the epoch began, so
     that the epoch is shuffled alike once more. `initial` is the mean loss before training, `total` the sum of the losses of the epoch's
-    examples so far, `gauges` what was watched.
+    examples so far, `gauges` what was watched, `meter` what it has cost if that is measured.
     """
 
     params: list[Tensor]
@@ -34,6 +35,7 @@ class State:
     batches: int = 0
     total: float = 0.0
     gauges: Gauges = field(default_factory=Gauges)
+    meter: Meter | None = None
 
 
 def snapshot(state: State) -> Snapshot:
@@ -47,6 +49,7 @@ def snapshot(state: State) -> Snapshot:
         "batches": state.batches,
         "total": state.total,
         "gauges": asdict(state.gauges),
+        "meter": None if state.meter is None else asdict(state.meter),
     }
 
 
@@ -71,6 +74,7 @@ def restore(state: State, saved: Snapshot) -> State:
         batches=saved["batches"],
         total=saved["total"],
         gauges=Gauges(**saved["gauges"]),
+        meter=Meter(**saved["meter"]) if saved.get("meter") else state.meter,
     )
 
 

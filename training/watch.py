@@ -32,6 +32,23 @@ class Watch(Protocol):
         """Store a snapshot taken after `step` epochs were reported. Its tensors are the run's own."""
 
 
+class Nobody:
+    """Follows a run, and wants nothing of it."""
+
+    def resume(self, fits: Callable[[Snapshot], bool]) -> Snapshot | None:
+        del fits
+        return None
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def between(self) -> Pause:
+        return Pause.NONE
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How training ended: "completed", "stopped" (the watch asked for it) or "diverged", with its reason."""

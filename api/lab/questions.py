@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optim.catalog import OPTIMIZERS, OptimizerInfo, faults
+from optim.catalog import OptimizerInfo, faults
+from optim.lab.optimizers import OPTIMIZERS, refusal
 from optim.lab.surfaces import MOST_STEPS, STEPS, SURFACES
 from search.errors import Fault, InvalidValue
 
@@ -85,11 +86,7 @@ def _surface_faults(name: str) -> list[Fault]:
 
 
 def _name_faults(names: Sequence[str]) -> list[Fault]:
-    found = [
-        Fault("query.optimizer", f"unknown optimizer {name[:_SHOWN]!r}; valid: {', '.join(OPTIMIZERS)}")
-        for name in names
-        if name not in OPTIMIZERS
-    ]
+    found = [Fault("query.optimizer", refusal(name[:_SHOWN])) for name in names if name not in OPTIMIZERS]
     if not 1 <= len(names) <= MOST_OPTIMIZERS:
         found.append(Fault("query.optimizer", f"choose 1 to {MOST_OPTIMIZERS} different ones, got {len(names)}"))
     return found

@@ -21,7 +21,7 @@ from api.lab.questions import (
     surface_question,
 )
 from api.schemas.lab import MovingAverageOut, SurfaceOut
-from optim.catalog import OPTIMIZERS
+from optim.lab.optimizers import OPTIMIZERS
 from optim.lab.surfaces import MOST_STEPS, STEPS, SURFACES
 
 router = APIRouter(prefix="/lab", tags=["lab"])
@@ -52,7 +52,7 @@ Optimizers = Annotated[
     Query(
         min_length=1,
         max_length=MOST_OPTIMIZERS,
-        description=f"Names from GET /v1/optimizers, at most {MOST_OPTIMIZERS}",
+        description=f"Names from GET /v1/optimizers, at most {MOST_OPTIMIZERS}, none that looks at layers of a network",
         json_schema_extra={"items": {"type": "string", "enum": list(OPTIMIZERS)}},
     ),
 ]

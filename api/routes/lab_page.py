@@ -22,7 +22,7 @@ from api.lab.questions import (
     average_question,
     surface_question,
 )
-from optim.catalog import OPTIMIZERS
+from optim.lab.optimizers import OPTIMIZERS
 from optim.lab.surfaces import MOST_STEPS, STEPS, SURFACES
 from search.errors import Fault, InvalidValue
 

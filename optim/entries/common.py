@@ -25,6 +25,10 @@ OPTIONS = (
         "batch_mode", "choice", "mini", choices=("mini", "full", "single"),
         title="How the examples are cut: batch_size at a time, all at once, one by one",
     ),
+    Option(
+        "repeat", "int", 1, 1, 1000,
+        title="Number of a repetition; tells runs apart that differ in their seed alone",
+    ),
     _bound("clip_value", "absolute value of an element of a gradient"),
     _bound("clip_norm", "norm of all gradients together"),
     _bound("clip_layer_norm", "norm of the gradient of each parameter tensor"),

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from .. import catalog
 from ..build import build_rule
-from ..records import Setting
-from ..transform import Hyper, stack
+from ..precondition.batch import Batch, Pass
+from ..precondition.criteria import criterion
+from ..records import OptimizerInfo, Setting
+from ..transform import Hyper, Tensors, stack
+from .optimizers import optimizer_of
 from .surfaces import STEPS, Surface
 
 
@@ -40,23 +43,25 @@ def run(surface: Surface, name: str, options: Mapping[str, Setting], *, steps: i
 
     With `lr` among the options it runs at that rate, else at each rate of the surface's grid, and the best is returned:
     the first to arrive (of several the one with the lowest value), or the lowest value where none does.
-    Raise ValueError for an unknown optimizer or option and for a value out of range.
+    Raise ValueError for an optimizer that is not among `lab.optimizers`, an unknown option and a value out of range.
     """
-    info = catalog.optimizer_info(name)
+    info = optimizer_of(name)
     rates = (options["lr"],) if "lr" in options else surface.rates
     members = [catalog.complete(info, {**options, "lr": rate}) for rate in rates]
-    hyper = {option.name: _column([member[option.name] for member in members]) for option in info.options}
+    hyper = {
+        option.name: _column([option.number(member[option.name]) for member in members]) for option in info.options
+    }
     path, arrived = _walk(surface, name, hyper, steps)
     values = surface.value(path[..., 0], path[..., 1])
     best = _best(values[-1], arrived)
     return _record(info, float(hyper["lr"][best]), path[:, best], values[:, best], arrived=bool(arrived[best]))
 
 
-def _column(settings: Sequence[Setting]) -> Tensor:
+def _column(settings: Sequence[float | list[float]]) -> Tensor:
     return torch.tensor(settings, dtype=torch.float64)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _walk(surface: Surface, name: str, hyper: Hyper, steps: int) -> tuple[Tensor, Tensor]:
     """Return the path, shape (steps taken + 1, P, 2), and which members are at the stop at its end."""
     rule = build_rule(name)
@@ -68,7 +73,8 @@ def _walk(surface: Surface, name: str, hyper: Hyper, steps: int) -> tuple[Tensor
     arrived = torch.zeros(members, dtype=torch.bool)
     for _ in range(steps):
         gradient = torch.stack(surface.gradient(point[:, 0], point[:, 1]), dim=-1)
-        (update,), state = rule.update([gradient], state, [point], hyper)
+        batch = _seen(surface, point) if rule.looks else None
+        (update,), state = rule.step([gradient], state, [point], hyper, batch)
         point = point + update
         (seen,) = rule.evaluated([point], state, hyper)
         path.append(seen)
@@ -79,6 +85,21 @@ def _walk(surface: Surface, name: str, hyper: Hyper, steps: int) -> tuple[Tensor
     return torch.stack(path), arrived
 
 
+def _seen(surface: Surface, point: Tensor) -> Batch:
+    """Return the surface at points (P, 2) as a mini-batch: what its network puts out are the parameters, its loss the value.
+
+    So the Gauss-Newton matrix of a surface is its Hessian.
+    """
+
+    def run(params: Tensors) -> Pass:
+        (own,) = params
+        outputs = own.unsqueeze(-2)
+        return Pass(surface.value(outputs[..., 0], outputs[..., 1]).sum(), outputs, ())
+
+    weights = torch.ones(len(point), 1, dtype=torch.float64)
+    return Batch(run, [point.detach().requires_grad_()], (), criterion("squared_error"), weights)
+
+
 def _best(final: Tensor, arrived: Tensor) -> int:
     """Return the member that arrived with the lowest value; with none arrived, that of the lowest value of all."""
     eligible = arrived if arrived.any() else torch.ones_like(arrived)
@@ -86,7 +107,7 @@ def _best(final: Tensor, arrived: Tensor) -> int:
     return int(ranked.argmin())
 
 
-def _record(info: catalog.OptimizerInfo, lr: float, path: Tensor, values: Tensor, *, arrived: bool) -> Run:
+def _record(info: OptimizerInfo, lr: float, path: Tensor, values: Tensor, *, arrived: bool) -> Run:
     whole = path.isfinite().all(dim=-1) & values.isfinite()
     # From the first point that is no number on there is nothing to show.
     kept = int(whole.cumprod(0).sum())

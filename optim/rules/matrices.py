@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..transform import Tensors, within
 
+_SETTLING = 1e-6
+
 
 def is_matrix(members: int, tensor: Tensor) -> bool:
     """Say whether `tensor` has elements, and two axes or more behind its `members` member axes (`lr.ndim`: 0 or 1)."""
@@ -42,3 +44,14 @@ def choose(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 def precise(dtype: torch.dtype) -> torch.dtype:
     """Return the precision in which decompositions are computed: `dtype`, float32 at least."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def settled(covariance: Tensor) -> Tensor:
+    """Return a covariance (..., d, d) whose eigenvectors do not depend on rounding where it says nothing of them.
+
+    A millionth of the mean eigenvalue, rising by its half along the diagonal, is added: directions without variance then
+    lie along the axes.
+    """
+    diagonal = covariance.diagonal(dim1=-2, dim2=-1)
+    ramp = torch.linspace(1, 1.5, diagonal.size(-1), dtype=diagonal.dtype, device=diagonal.device)
+    return covariance + torch.diag_embed(_SETTLING * diagonal.mean(dim=-1, keepdim=True) * ramp)

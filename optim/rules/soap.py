@@ -30,11 +30,10 @@ from torch import Tensor
 
 from ..links.decay import decoupled
 from ..transform import Hyper, Rule, Tensors, align, blend, chain, count, scale, zeros
-from .matrices import as_matrix, choose, is_matrix, precise
+from .matrices import as_matrix, choose, is_matrix, precise, settled
 
 # No option, because memory is set aside before options are known: a longer side has no basis, whatever max_dim says.
 LONGEST = 10_000
-_SETTLING = 1e-6
 
 
 class SoapState(NamedTuple):
@@ -152,17 +151,11 @@ def _refreshed(basis: Tensor, covariance: Tensor, first: Tensor, due: Tensor) ->
     if bool(first.any()):
         # Where gradients are not finite there is no decomposition, and it must not fail for the other members.
         sound = covariance.isfinite().all(dim=-1).all(dim=-1)
-        given = choose(first & sound, _settled(covariance), basis)
+        given = choose(first & sound, settled(covariance), basis)
         basis = choose(first & sound, torch.linalg.eigh(given).eigenvectors.flip(-1), basis)
     if bool(due.any()):
-        basis = choose(due, torch.linalg.qr(_settled(covariance) @ basis).Q, basis)
+        basis = choose(due, torch.linalg.qr(settled(covariance) @ basis).Q, basis)
     return basis
-
-
-def _settled(covariance: Tensor) -> Tensor:
-    diagonal = covariance.diagonal(dim1=-2, dim2=-1)
-    ramp = torch.linspace(1, 1.5, diagonal.size(-1), dtype=diagonal.dtype, device=diagonal.device)
-    return covariance + torch.diag_embed(_SETTLING * diagonal.mean(dim=-1, keepdim=True) * ramp)
 
 
 RULE = chain(Rule(_init, _update, by_tensor=True), decoupled)

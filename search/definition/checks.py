@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from search.definition.catalog_checks import option_faults
+from search.definition.kinds import USES
 from search.definition.metric_checks import name_faults, objective_faults
 from search.definition.networks import Network, TransformerNetwork
 from search.definition.objectives import RECIPES, NetworkKind, Recipe
@@ -34,6 +35,7 @@ class Parts:
     recipe: Recipe | None = None
     data: str | None = None
     network: Network | None = None
+    curvature: tuple[str, ...] = ()
     epochs: int | None = None
     fixed: Mapping[str, Setting] = field(default_factory=dict)
     metric_names: Mapping[int, str] = field(default_factory=dict)
@@ -61,8 +63,8 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
-    reported = None if parts.recipe is None else [metric.name for metric in parts.recipe.metrics]
-    faults += name_faults(parts.metric_names, reported)
+        faults += _curvature_faults(parts.recipe, parts.curvature)
+    faults += _name_faults(parts)
     faults += objective_faults(parts.optimized, parts.strategy, parts.report)
     faults += _execution_faults(parts)
     faults += strategy_faults(parts.strategy, parts.space, parts.faulty)
@@ -91,6 +93,26 @@ def _objective_faults(recipe: Recipe, name: str | None, network: Network | None)
         message = f"{kind.name} needs {' or '.join(kind.takes)}, and {data.name} has {data.form}: {remedy}"
         faults.append(Fault("objective.network.kind", message))
     return faults
+
+
+def _curvature_faults(recipe: Recipe, listed: tuple[str, ...]) -> list[Fault]:
+    faults, valid = [], [use.name for use in recipe.curvature]
+    for index, name in enumerate(listed):
+        path = f"objective.curvature[{index}]"
+        if name in listed[:index]:
+            faults.append(Fault(path, f"{name!r} is listed already"))
+        if name not in valid and name in USES:
+            faults.append(Fault(path, f"is not for the recipe {recipe.name}; valid are {', '.join(valid)}"))
+    return faults
+
+
+def _name_faults(parts: Parts) -> list[Fault]:
+    if parts.recipe is None:
+        return name_faults(parts.metric_names, None)
+    late = parts.recipe.late
+    reported = [metric.name for metric in parts.recipe.metrics]
+    reported += [name for name, use in late.items() if use in parts.curvature]
+    return name_faults(parts.metric_names, reported, late)
 
 
 def _unknown_data_faults(recipe: Recipe, name: str) -> list[Fault]:

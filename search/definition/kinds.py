@@ -1,7 +1,7 @@
 """The kinds of objectives: what a trial runs."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -10,6 +10,9 @@ from search.definition.networks import AnyNetwork, RegisteredNetwork
 from search.definition.options import is_option
 from search.space.parameters import Fixed, Part, Scalar, Setting, Value, absent
 
+# What can be made of curvature; each recipe says which.
+Use: TypeAlias = Literal["laplace", "forgetting", "saliency", "noise_scale", "spectrum"]
+USES: tuple[Use, ...] = get_args(Use)
 # Fields of an objective that a space may search instead.
 FIXABLE = ("optimizer", "schedule", "lr", "warmup", "batch_size")
 
@@ -40,6 +43,23 @@ class Runnable(Part):
         return dict(params)
 
 
+class Target(Part):
+    """A value of a metric of the recipe that a run is to reach."""
+
+    metric: Name
+    value: float
+    goal: Literal["minimize", "maximize"] = Field("maximize", description="From which side it is reached")
+
+
+class Measurement(Part):
+    """Have it measured what each run costs and comes to, alone, for comparing methods."""
+
+    test: float = Field(
+        0.2, gt=0, lt=1, description="Share of the training examples held out; tested at the best epoch"
+    )
+    target: Target | None = Field(None, exclude_if=absent, description="Steps and seconds to it are reported")
+
+
 class RecipeObjective(Runnable):
     """Train a network. Further fields fix options of the optimizer or schedule, such as `momentum`."""
 
@@ -61,6 +81,15 @@ class RecipeObjective(Runnable):
     batch_size: int | None = Field(None, exclude_if=absent, description="Examples in one step")
     precision: Literal["float32", "tf32", "bfloat16"] | None = Field(
         None, exclude_if=absent, description="In which the network is applied; absent = float32"
+    )
+    measured: Measurement | None = Field(
+        None, exclude_if=absent, description="Absent = trained with others, unmeasured"
+    )
+    curvature: Annotated[tuple[Use, ...], Field(strict=False, min_length=1)] | None = Field(
+        None,
+        exclude_if=absent,
+        description="What is made of the curvature where training ends, reported with the last step; see docs/curvature.md",
+        examples=[["laplace", "saliency"]],
     )
 
     @property

@@ -1,6 +1,7 @@
 """What metrics say about each other and about the rest of a study."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from search.definition.metrics import MOST_OBJECTIVES
 from search.definition.searches import SEVERAL_OBJECTIVES
@@ -9,8 +10,13 @@ from search.errors import Fault
 LEAVE_ONE = "or give all but one the role constraint or store"
 
 
-def name_faults(names: Mapping[int, str], reported: Sequence[str] | None) -> list[Fault]:
-    """Check the names of metrics by place; `reported` are those that the recipe has (None: any)."""
+def name_faults(
+    names: Mapping[int, str], reported: Sequence[str] | None, late: Mapping[str, str] = MappingProxyType({})
+) -> list[Fault]:
+    """Check the names of metrics by place; `reported` are those that trials report (None: any).
+
+    `late` are the others that they would report if the objective listed a use of curvature, each with that use.
+    """
     faults = []
     seen: set[str] = set()
     for index, name in names.items():
@@ -18,7 +24,11 @@ def name_faults(names: Mapping[int, str], reported: Sequence[str] | None) -> lis
         if name in seen:
             faults.append(Fault(path, f"{name!r} is listed already"))
         seen.add(name)
-        if reported is not None and name not in reported:
+        if reported is not None and name not in reported and name in late:
+            faults.append(
+                Fault(path, f"{name!r} is reported where objective.curvature lists {late[name]}: add it there")
+            )
+        elif reported is not None and name not in reported:
             faults.append(Fault(path, f"the recipe does not report {name!r}; valid are {', '.join(reported)}"))
     return faults
 

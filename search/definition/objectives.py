@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from optim.catalog import COMMON
+from search.definition.reported import CLASSIFIER_USES, GAUGES, REGRESSOR_USES, CurvatureUse, ReportedMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,11 @@ class NetworkKind:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportedMetric:
-    """A number that a recipe reports after every step, and the direction in which it is usually optimized."""
-
-    name: str
-    title: str
-    goal: str
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
-    """One recipe. `names` are what its space or objective may set besides options of the optimizer and schedule."""
+    """One recipe. `names` are what its space or objective may set besides options of the optimizer and schedule.
+
+    `metrics` are reported after every step; those of `curvature` with the last one, where the objective lists them.
+    """
 
     name: str
     title: str
@@ -61,15 +56,13 @@ class Recipe:
     most_steps: int
     largest_batch: int
     names: tuple[str, ...]
+    curvature: tuple[CurvatureUse, ...]
 
+    @property
+    def late(self) -> dict[str, str]:
+        """The metrics that are reported with the last step alone, each with the use of curvature that it takes."""
+        return {metric.name: use.name for use in self.curvature for metric in use.metrics}
 
-# What is watched in every run of ours.
-GAUGES = (
-    ReportedMetric("grad_norm", "Norm of the gradient, a mean over steps of the epoch", "minimize"),
-    ReportedMetric(
-        "update_ratio", "Size of a step relative to the parameters, a mean over steps of the epoch", "minimize"
-    ),
-)
 
 ANY_NUMBERS = ("numbers", "pictures")
 NETWORKS = (
@@ -105,6 +98,7 @@ CLASSIFIER = Recipe(
     most_steps=10_000,
     largest_batch=int(COMMON["batch_size"].high),
     names=("optimizer", "schedule", *COMMON),
+    curvature=CLASSIFIER_USES,
 )
 
 # Targets are counted in standard deviations of the training part.
@@ -119,6 +113,7 @@ REGRESSOR = replace(
         ReportedMetric("val_mae", "Mean absolute error on the validation split", "minimize"),
         *GAUGES,
     ),
+    curvature=REGRESSOR_USES,
 )
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (CLASSIFIER, REGRESSOR)})

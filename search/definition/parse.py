@@ -166,6 +166,7 @@ class _Reader:
             strategy=_text(self.raw.get("search"), "strategy"),
             model=_text(self.raw.get("search"), "model"),
             optimized=self._optimized(),
+            late=self._late(),
         )
         pruning, stopping = self.parts.get("pruning"), self.parts.get("stopping")
         faults = pruning_faults(pruning, context) if pruning is not None else []
@@ -184,6 +185,13 @@ class _Reader:
         raw = self.raw.get("metrics")
         names = _optimized(raw) if isinstance(raw, list) else None
         return None if names is None else len(names)
+
+    def _late(self) -> dict[str, bool]:
+        """Name the metrics that trials report with their last step alone, and say of each whether it is optimized."""
+        recipe = RECIPES.get(_text(self.raw.get("objective"), "recipe") or "")
+        metrics = (metric for metric in self.parts.get("metrics", ()) if metric is not None)
+        optimized = {metric.name for metric in metrics if metric.role == "optimize"}
+        return {name: name in optimized for name in recipe.late} if recipe is not None else {}
 
     def _reported(self) -> set[str] | None:
         """Name what trials report, as far as that is known; None where not every metric could be read."""
@@ -265,6 +273,7 @@ class _Reader:
             "data": _text(raw, "data"),
             "epochs": None if "objective.epochs" in bad else _whole(raw, "epochs"),
             "network": read(NETWORK, raw.get("network"), "").value,
+            "curvature": _texts(raw.get("curvature")),
             "fixed": {
                 name: value
                 for name, value in raw.items()
@@ -287,6 +296,10 @@ def _optimized(raw: list[Any]) -> tuple[str, ...] | None:
     if not roles or not all(isinstance(role, str) and role in ROLES for role in roles):
         return None
     return tuple(_text(item, "name") or "?" for item, role in zip(raw, roles, strict=True) if role == "optimize")
+
+
+def _texts(raw: object) -> tuple[str, ...]:
+    return tuple(item for item in raw if isinstance(item, str)) if isinstance(raw, list) else ()
 
 
 def _whole(raw: object, name: str) -> int | None:

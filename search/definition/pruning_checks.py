@@ -1,7 +1,7 @@
 """What pruning and stopping ask of the rest of a definition."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from search.definition.kinds import Objective
 from search.definition.limits import RULES, Stopping
@@ -24,18 +24,23 @@ _SAY_LAST = "say with objective.steps which step is a trial's last"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What could be read of the rest: None is what could not. `metrics` are the names that trials may report."""
+    """What could be read of the rest: None is what could not. `metrics` are the names that trials may report.
+
+    `late` are those that they report with their last step alone, and whether each is optimized.
+    """
 
     objective: Objective | None
     metrics: Collection[str] | None
     strategy: str | None
     optimized: int | None = None  # how many metrics are
     model: str | None = None  # of a bayesian search
+    late: Mapping[str, bool] = field(default_factory=dict)
 
 
 def pruning_faults(pruning: Pruning, context: Context) -> list[Fault]:
     """Return what contradicts the objective and the metrics."""
     faults = _several_faults(pruning) if (context.optimized or 1) > 1 else []
+    faults += _late_faults(pruning, context.late)
     if isinstance(pruning, ThresholdPruning):
         return faults + _metric_faults(pruning, context)
     # One reason against promotion is enough.
@@ -58,6 +63,18 @@ def _several_faults(pruning: Pruning) -> list[Fault]:
         message = f"promote ranks by one optimized metric, and several are given: use stop, {LEAVE_ONE}"
         return [Fault("pruning.mode", message)]
     return []
+
+
+def _late_faults(pruning: Pruning, late: Mapping[str, bool]) -> list[Fault]:
+    """Refuse to compare trials under way by what they report when they are done."""
+    named = pruning.metric if isinstance(pruning, ThresholdPruning) else None
+    looked = [named] if named is not None else [name for name, optimized in late.items() if optimized]
+    missing = ", ".join(name for name in looked if name in late)
+    message = (
+        f"looks at trials before their last step, which alone has {missing}: leave it out, or let it look at a metric of "
+        "every step"
+    )
+    return [Fault("pruning" if named is None else "pruning.metric", message)] if missing else []
 
 
 def _step_faults(pruning: Pruning, objective: Objective) -> list[Fault]:

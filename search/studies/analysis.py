@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from models import analysis
 from models.session import Connection, Row
 from models.studies import count_states
+from search.analysis.comparison import Compared, Ran, compared
 from search.analysis.history import HistoryPoint, Outcome, best_so_far, thinned
 from search.analysis.savings import Savings, Spent, savings
 from search.analysis.table import FEWEST, Observation
 from search.definition.metrics import Metric
 from search.definition.parse import StudyDefinition
 from search.errors import Conflict, Fault, InvalidValue
-from search.space.parameters import Parameter
+from search.space.parameters import CategoricalParameter, Parameter
 from search.studies.views import get_study_row, read_definition
 
 
@@ -36,6 +37,18 @@ class HistoryView:
     metric: Metric
     total: int
     points: list[HistoryPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """Choices of the parameter `by` side by side, the best by the metric first."""
+
+    study_id: int
+    name: str
+    metric: Metric
+    by: str
+    baseline: object
+    rows: list[Compared]
 
 
 def evidence(connection: Connection, project_id: int, text: str, *, metric: str | None) -> Evidence:
@@ -77,6 +90,40 @@ def study_savings(connection: Connection, project_id: int, text: str) -> tuple[i
         for row in analysis.finished_trials(connection, study.id)
     ]
     return study.id, savings(trials, last_step=read_definition(study.definition).objective.last_step)
+
+
+def comparison(connection: Connection, project_id: int, text: str, *, by: str, baseline: str | None) -> ComparisonView:
+    """Compare the choices of a parameter over a study's finished trials, with ratios to the choice that reads `baseline`.
+
+    Without one they are to the first choice. Raise InvalidValue for a parameter that has no choices, and for a baseline
+    that is none of them.
+    """
+    study = get_study_row(connection, project_id, text)
+    definition = read_definition(study.definition)
+    metric, choices = _metric(definition, None), _choices(definition, by)
+    base = choices[0] if baseline is None else _choice(choices, by, baseline)
+    rows = analysis.finished_points(connection, study.id)
+    trials = [
+        Ran(row.params or {}, row.state, row.values or {}, score)
+        for row, score in zip(rows, _scores(metric, rows), strict=True)
+    ]
+    return ComparisonView(study.id, study.name, metric, by, base, compared(trials, by=by, baseline=base))
+
+
+def _choices(definition: StudyDefinition, by: str) -> Sequence[object]:
+    parameters = {name: each for name, each in definition.space.items() if isinstance(each, CategoricalParameter)}
+    if by not in parameters:
+        valid = ", ".join(parameters) or "none"
+        raise InvalidValue([Fault("query.by", f"the study has no choices of {by!r} to compare; valid: {valid}")])
+    return parameters[by].choices
+
+
+def _choice(choices: Sequence[object], by: str, text: str) -> object:
+    found = next((choice for choice in choices if str(choice) == text), None)
+    if found is None:
+        valid = ", ".join(map(str, choices))
+        raise InvalidValue([Fault("query.baseline", f"{text!r} is no choice of {by}; valid: {valid}")])
+    return found
 
 
 def _metric(definition: StudyDefinition, name: str | None) -> Metric:

@@ -68,6 +68,7 @@ def test_pictures_are_whole_and_safe(shared: Stage, address: str) -> None:
     [
         ("surface=x", "query.surface", "unknown surface 'x'; valid: quadratic, rotated-quadratic, beale"),
         ("optimizer=x", "query.optimizer", "unknown optimizer 'x'; valid: sgd, momentum"),
+        ("optimizer=kfac", "query.optimizer", "kfac looks at layers of a network, and a surface has none; valid: sgd"),
         ("lr=0", "query.lr", "must be greater than 0"),
         ("lr=nan", "query.lr", "must be less than or equal to 1000000"),
         ("steps=0", "query.steps", "must be greater than or equal to 1"),

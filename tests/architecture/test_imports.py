@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "workers.reaper",
         "migrations.upgrade",
         "optim.catalog",
+        "optim.lab.optimizers",
         "optim.lab.surfaces",
         "settings",
     },

@@ -40,6 +40,11 @@ REACHES: Mapping[str, tuple[float, float]] = {
     "max_dim": (1, 5),
     "precondition_frequency": (1, 12),
     "shampoo_beta": (0.0, 0.99),
+    "block_size": (1, 5),
+    "interval": (1, 6),
+    "curvature_interval": (1, 6),
+    "interval_warmup": (0, 8),
+    "interval_ramp": (0, STEPS),
     "eps1": (0.0, 1e-3),
     "eps2": (1e-4, 1e-2),
     "d": (0.5, 2.0),
@@ -48,7 +53,7 @@ REACHES: Mapping[str, tuple[float, float]] = {
     "clip_norm": (0.0, 1.0),
     "clip_layer_norm": (0.0, 0.5),
 }
-_LINEAR = {"beta3", "growth_rate", "shampoo_beta", "max_dim", "precondition_frequency", "weight_decay"}
+_LINEAR = {"beta3", "growth_rate", "shampoo_beta", "max_dim", "precondition_frequency", "weight_decay", "block_size"}
 
 
 class Task(NamedTuple):
@@ -89,10 +94,10 @@ def gradients(params: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> list
 
 
 def spread(name: str, option: catalog.Option, members: int) -> Tensor:
-    """Return a value of the option for each member: across its search range, switches half on and half off."""
+    """Return a value of the option for each member: across its search range, switches and choices in turn."""
     order = torch.randperm(members, generator=torch.Generator().manual_seed(len(option.name)))
-    if option.kind == "bool":
-        return (order % 2).double()
+    if option.kind in {"bool", "choice"}:
+        return (order % (len(option.choices) or 2)).double()
     low, high = _ends(name, option)
     even = torch.linspace(0, 1, members, dtype=torch.float64)[order]
     if option.name in _LINEAR or low <= 0:

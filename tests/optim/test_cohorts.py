@@ -10,10 +10,11 @@ from optim import catalog
 from optim.build import build, build_rule
 from optim.cohorts import cohorts
 from tests.optim.peers import PEERS
+from tests.support.optimizers import STEPPED
 
 COUNTED = sorted(
     name
-    for name in catalog.OPTIMIZERS
+    for name in STEPPED
     if any(
         isinstance(value, Tensor)
         for cohort in cohorts(build_rule(name), [torch.zeros(1)], {})

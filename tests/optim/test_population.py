@@ -11,11 +11,12 @@ from optim.build import build_rule
 from optim.links import clip
 from optim.transform import chain
 from tests.optim.populations import REACHES, apart, spread, task, together
+from tests.support.optimizers import STEPPED
 
 MEMBERS = 64
 FEW = 12
-MATRIX = {"muon", "soap"}
-NAMES = sorted(catalog.OPTIMIZERS)
+MATRIX = {"muon", "soap", "shampoo"}
+NAMES = STEPPED
 SHARES = {"momentum", "alpha"}
 
 
@@ -33,7 +34,7 @@ def hyper(name: str, members: int, *, everything: bool) -> dict[str, Tensor]:
     values = {}
     for option in catalog.OPTIMIZERS[name].options:
         varied = everything or option.name == "lr" or option.scale == "reverse_log" or option.name in SHARES
-        default = torch.full((members,), float(option.default), dtype=torch.float64)  # type: ignore[arg-type]
+        default = torch.full((members,), option.number(option.default), dtype=torch.float64)  # type: ignore[arg-type]
         values[option.name] = spread(name, option, members) if varied else default
     # What bfloat16 rounds to hangs on the last bit of what it is given: it has a test of its own
     return {key: torch.zeros_like(value) if key == "bfloat16" else value for key, value in values.items()}

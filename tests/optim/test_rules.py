@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optim import catalog
 from optim.build import build, build_rule
+from optim.precondition.methods import METHODS
 from optim.rule_table import RULES
 from optim.transform import align
 from tests.optim.matrix_references import MATRIX
@@ -73,7 +74,7 @@ def test_equals_torch(name: str, given: dict[str, Any], problem: str) -> None:
 def test_every_catalog_name_is_compared() -> None:
     compared = {name for name, _ in CASES}
     assert compared == set(PEERS)
-    assert compared | set(ELEMENTWISE) | set(MATRIX) == set(catalog.OPTIMIZERS) == set(RULES)
+    assert compared | set(ELEMENTWISE) | set(MATRIX) | set(METHODS) == set(catalog.OPTIMIZERS) == set(RULES)
 
 
 @pytest.mark.parametrize("name", sorted(PEERS))

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from optim import catalog
 from optim.build import build
 from optim.kernels import KERNELS
+from tests.support.optimizers import STEPPED
 
 
 def leaf(*values: float) -> Tensor:
@@ -32,7 +32,7 @@ def walk(optimizer: torch.optim.Optimizer, param: Tensor, steps: int) -> list[fl
     return values
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_state_dict_round_trip_goes_on_as_if_never_stopped(name: str) -> None:
     whole = leaf(1.0, -2.0)
     wanted = walk(build(name, [whole], lr=0.05), whole, 20)
@@ -80,7 +80,7 @@ def test_parameters_without_gradient_keep_their_step_count() -> None:
     assert late.item() == pytest.approx(1 - 1e-3, rel=1e-6)  # Adam's first step is the rate
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_torchs_schedulers_work_on_it(name: str) -> None:
     param, peer = leaf(1.0), leaf(1.0)
     optimizer, reference = build(name, [param], lr=0.1), torch.optim.SGD([peer], lr=0.1)
@@ -160,7 +160,7 @@ def test_options_that_a_saved_group_does_not_have_take_their_defaults() -> None:
     assert optimizer.param_groups[0]["centered"] is False
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_gradient_scaling_changes_no_step(name: str) -> None:
     """And a step whose scaled gradients overflow is left out."""
     scaled, plain = leaf(1.0, -2.0), leaf(1.0, -2.0)
@@ -250,7 +250,7 @@ def test_dtypes_may_be_mixed_in_a_group(name: str) -> None:
             assert value.ndim == 0 or value.dtype == param.dtype
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_one_cycle_sets_the_rate_and_where_there_is_one_the_momentum(name: str) -> None:
     param = leaf(1.0)
     optimizer = build(name, [param])
@@ -279,7 +279,7 @@ def test_a_momentum_that_was_zero_for_a_while_forgets_nothing(name: str) -> None
     assert torch.allclose(fast, slow, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_evaluation_gives_back_what_it_took(name: str) -> None:
     param, twin = leaf(1.0, -2.0), leaf(1.0, -2.0)
     optimizer, undisturbed = build(name, [param], lr=0.01), build(name, [twin], lr=0.01)
@@ -303,7 +303,7 @@ def test_a_step_inside_evaluation_is_refused(name: str) -> None:
     walk(optimizer, param, 1)
 
 
-@pytest.mark.parametrize("name", sorted(catalog.OPTIMIZERS))
+@pytest.mark.parametrize("name", STEPPED)
 def test_parameters_without_elements_are_no_hindrance(name: str) -> None:
     empty, full = torch.zeros(3, 0, dtype=torch.float64, requires_grad=True), leaf(1.0, -2.0)
     optimizer = build(name, [empty, full])

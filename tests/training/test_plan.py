@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from optim import catalog
-from training.plan import Plan, plan_of
+from training.plan import STRUCTURE, Plan, plan_of
 
 COMMON = {name: option.default for name, option in catalog.COMMON.items()}
 
@@ -96,3 +96,10 @@ def test_only_the_plateau_follows_the_validation_loss() -> None:
     other = plan_of({}, {"schedule": "cosine"})
     assert other.after_epoch(other.plateau(), 1.0) == ()
     assert other.held(()) == 1.0
+
+
+def test_no_option_has_the_name_of_what_an_objective_says_beside() -> None:
+    """It could not be fixed there."""
+    optimizers = {option.name for info in catalog.OPTIMIZERS.values() for option in info.options}
+    schedules = {option.name for info in catalog.SCHEDULES.values() for option in info.options}
+    assert not STRUCTURE & (optimizers | schedules | catalog.COMMON.keys())

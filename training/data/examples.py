@@ -54,7 +54,7 @@ class Data:
     `shape` is that of one input. `outputs` is how many numbers a network gives for an example: the classes, or 1.
     `image` is the shape (channels, height, width) of one input if inputs are pictures, else None. `vocabulary` is how
     many tokens there are if inputs are tokens (int64, 0 is padding), else None. `version` tells data of one name apart,
-    where what it names may change.
+    where what it names may change. `test` are examples held out of those to train on, if any are.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Data:
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
     version: str = ""
+    test: Examples | None = None
 
     @property
     def features(self) -> int:
@@ -74,4 +75,5 @@ class Data:
 
     def to(self, device: torch.device) -> "Data":
         """Return the same data, given on `device`."""
-        return replace(self, train=self.train.to(device), val=self.val.to(device))
+        test = None if self.test is None else self.test.to(device)
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=test)

@@ -3,13 +3,15 @@
 A split is stratified and the same for every trial and seed, so that trials differ by what they try alone.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from training.data.examples import InMemory
+from training.data.examples import Data, InMemory
 
 VALIDATION_SHARE = 0.2
 SPLIT_SEED = 20_230_713
@@ -21,6 +23,23 @@ def split_in_memory(inputs: Tensor, targets: Tensor, *, by: NDArray[np.int64] | 
     parts = train_test_split(numbers, test_size=VALIDATION_SHARE, random_state=SPLIT_SEED, stratify=by)
     train, val = (InMemory(inputs[part], targets[part]) for part in parts)
     return train, val
+
+
+def hold_out(data: Data, share: float) -> Data:
+    """Return the data with this share of the training examples held out as a test, the same for every trial and seed.
+
+    Each class gives its share. Raise ValueError where the examples are not in memory, or too few.
+    """
+    train = data.train
+    if not isinstance(train, InMemory):
+        raise ValueError(  # noqa: TRY004 - as for all that is wrong with an objective
+            "measured.test holds examples of data in memory out, and these are read from a file: leave it out"
+        )
+    numbers = np.arange(len(train))
+    labels = None if train.targets.is_floating_point() else train.targets.numpy()
+    kept, test = train_test_split(numbers, test_size=share, random_state=SPLIT_SEED, stratify=labels)
+    parts = (InMemory(train.inputs[part], train.targets[part]) for part in (np.sort(kept), np.sort(test)))
+    return replace(data, train=next(parts), test=next(parts))
 
 
 def split_numbers(count: int, labels: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -5,6 +5,8 @@ Questions are JSON objects:
     {"ask": "surface", "surface": NAME, "optimizers": [[NAME, {OPTION: VALUE}], ...], "steps": N,
      "format": "json" | "svg" | "png", "figure": "contours" | "evolution"}
     {"ask": "moving-average", "betas": [BETA, ...], "correction": BOOLEAN, "format": ...}
+    {"ask": "comparison", "title": TEXT, "panels": [{"title": TEXT, "rows": [{"label", "mean", "low", "high"}, ...]}, ...],
+     "format": "svg" | "png"}
 
 Without `lr` among its options an optimizer runs at the best rate of the surface's grid.
 """
@@ -20,6 +22,7 @@ from optim.lab.surfaces import Surface, surface_of
 from optim.lab.trajectories import Run, run
 from optim.records import Setting
 from training.lab.averages import curves, signal
+from training.lab.bars import Bar, Panel, comparison_figure
 from training.lab.figures import average_figure, contour_figure, evolution_figure, rendered
 
 Question: TypeAlias = Mapping[str, Any]
@@ -108,4 +111,13 @@ def _short(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return [_short(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-_ANSWERS: Mapping[str, Callable[[Question], bytes]] = {"surface": _surface, "moving-average": _moving_average}
+def _comparison(question: Question) -> bytes:
+    panels = [Panel(each["title"], [Bar(**row) for row in each["rows"]]) for each in question["panels"]]
+    return rendered(comparison_figure(question["title"], panels), question["format"])
+
+
+_ANSWERS: Mapping[str, Callable[[Question], bytes]] = {
+    "surface": _surface,
+    "moving-average": _moving_average,
+    "comparison": _comparison,
+}

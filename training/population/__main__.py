@@ -1,32 +1,12 @@
 """`python -m training.population`: compile what lanes are stepped by, so that no trial has to wait for it."""
 
-from collections.abc import Callable
-
 import torch
 
 from training import loop, recipes
 from training.population.lane import Lane
-from training.state import Snapshot
-from training.watch import Pause
+from training.watch import Nobody
 
 _OBJECTIVE = {"recipe": "classifier", "data": "iris", "network": {"kind": "mlp", "hidden": [4]}, "epochs": 1}
-
-
-class _Nobody:
-    """Follows a run, and wants nothing of it."""
-
-    def resume(self, fits: Callable[[Snapshot], bool]) -> Snapshot | None:
-        del fits
-        return None
-
-    def report(self, step: int, values: dict[str, float]) -> None:
-        pass
-
-    def between(self) -> Pause:
-        return Pause.NONE
-
-    def save(self, step: int, snapshot: Snapshot) -> None:
-        pass
 
 
 def main() -> None:
@@ -34,7 +14,7 @@ def main() -> None:
     given = recipes.prepare(_OBJECTIVE, {"optimizer": "adam", "lr": 0.01}, folder=None)
     lane = Lane(given.network, given.data)
     device = torch.device("cpu")
-    lane.join([loop.start(given.network, given.data, given.plan, seed=0, watch=_Nobody(), device=device)])
+    lane.join([loop.start(given.network, given.data, given.plan, seed=0, watch=Nobody(), device=device)])
     while lane.runs:
         lane.advance()
 

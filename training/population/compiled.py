@@ -142,7 +142,7 @@ class _Stride:
         rows, grads = self._stacks.rows[part], self._stacks.grads[part]
         for step in range(int(self._batches.steps[part.start])):
             self._run(part, still_moves(rows), step, step + 1)
-            updates, crew.state = crew.propose(rows, grads, self._rates[step, part], self._stacks.shapes)
+            updates, crew.state = crew.propose(rows, grads, self._rates[step, part], self._stacks.shapes, step)
             due = (self._batches.taken[part] + step) % SAMPLED == 0
             if due.any():
                 self.readings[part, 1] += np.where(due, _change(updates, rows), 0.0)

@@ -160,6 +160,13 @@ class Floor:
             lane.leave(waiting)
             place.aside += [self._by_run[run] for run in waiting]
 
+    def _let_look_back(self, place: Place, lane: Lane | Single) -> None:
+        """Take out those that have curvature to look at behind their last batch, which is each one's own affair."""
+        looking = [run for run in lane.runs if run.looks_back]
+        if isinstance(lane, Lane) and looking:
+            lane.leave(looking)
+            self._turns += [(place, Single(run)) for run in looking]
+
     def _call_back(self, place: Place) -> None:
         """Let those rejoin, or end, who have their verdicts."""
         heard = [seat for seat in place.aside if not seat.follower.waits_until]
@@ -216,6 +223,7 @@ class Floor:
                 self._say_room(place)
                 self._resettle(place)
             self._step_aside(place, lane)
+            self._let_look_back(place, lane)
 
     def _account(self, runs: Sequence[Run], seconds: float) -> None:
         for run in runs:

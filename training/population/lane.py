@@ -28,7 +28,8 @@ from training.watch import Diverged, Ending
 class Lane:
     """Steps its members together. `network` and `data` are theirs all; `data` is on the device they train on.
 
-    `clock` is told how long each step takes, `threads` says with how many.
+    `clock` is told how long each step takes, `threads` says with how many. A member that `looks_back` behind its last batch
+    stays as it is, and keeps the others from their steps, until whoever has the lane lets it leave, to go on alone.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Lane:
                 self._program.step(self._stacks, still, taken)
             finally:
                 ended = self._settle(taken)
-        ended |= self._end_epochs([run for run in self._at_end() if run not in ended])
+        ended |= self._end_epochs([run for run in self._at_end() if run not in ended and not run.looks_back])
         self._drop(ended)
         self._left += ended.items()
         return self.take_left()

@@ -124,7 +124,8 @@ def place_for(start: Start, given: Prepared, *, threads: int) -> Place:
     moved = replace(given, data=given.data.to(given.device))
     precision = "" if given.precision == DEFAULT_PRECISION else f", {given.precision}"
     name = f"{_shown(start.objective.get('network'))}, {given.data.name}, {given.device.type}{precision}"
-    alone = why_alone(given.network, moved.data, precision=given.precision)
+    measured = "what it costs is measured" if given.plan.measured is not None else None
+    alone = measured or why_alone(given.network, moved.data, precision=given.precision)
     compiled = compiles(given.network, moved.data)
     # Calls cost a compiled lane nothing, so only who waits makes room for others.
     leisure = Leisure(LEAST_ROOM if compiled else 1)

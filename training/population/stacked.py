@@ -98,7 +98,7 @@ def _mover(stacks: Stacks, rates: Tensor) -> Callable[[int], None]:
     pure = [each for each in crews if not each[0].steps_in_place]
 
     def move(step: int) -> None:
-        found = [crew.propose(rows, grads, lr[step], stacks.shapes) for crew, rows, grads, lr in pure]
+        found = [crew.propose(rows, grads, lr[step], stacks.shapes, step) for crew, rows, grads, lr in pure]
         for (crew, rows, *_), (updates, state) in zip(pure, found, strict=True):
             rows.add_(updates)
             crew.state = state

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from optim.in_place import IN_PLACE, Step
+from optim.precondition.batch import Looked
 from optim.transform import Hyper, Rule, Tensors, stack
 from training.course import Run
+from training.curvature import members_batch
+from training.population.strides import batch_ahead
 
 Shapes: TypeAlias = tuple[torch.Size, ...]
 
@@ -63,14 +66,23 @@ class Crew:
         """Prepare such steps at these rates (steps, P): each changes rows (P, D) and state, and overwrites `grads`."""
         return IN_PLACE[self.optimizer](rows, grads, self.state, self.hyper, rates)
 
-    def propose(self, rows: Tensor, grads: Tensor, rates: Tensor, shapes: Shapes) -> tuple[Tensor, Any]:
-        """Return the updates (P, D) and the next state; nothing is changed yet. `rates` are (P,)."""
+    def propose(self, rows: Tensor, grads: Tensor, rates: Tensor, shapes: Shapes, ahead: int) -> tuple[Tensor, Any]:
+        """Return the updates (P, D) and the next state; nothing is changed yet. `rates` are (P,).
+
+        The batch lies so many batches `ahead` of where the members stand in their epochs.
+        """
         hyper = {**self.hyper, "lr": rates}
         if not self.rule.by_tensor:
             (updates,), state = self.rule.update([grads], self.state, [rows], hyper)
             return updates, state
-        found, state = self.rule.update(views(grads, shapes), self.state, views(rows, shapes), hyper)
+        params = views(rows, shapes)
+        batch = self._batch(params, ahead) if self.rule.looks else None
+        found, state = self.rule.step(views(grads, shapes), self.state, params, hyper, batch)
         return torch.cat([update.reshape(len(rows), -1) for update in found], dim=1), state
+
+    def _batch(self, params: Tensors, ahead: int) -> Looked:
+        course = self.runs[0].course
+        return members_batch(course.network, course.data, course.layers, params, *batch_ahead(self.runs, ahead))
 
     def evaluated(self, rows: Tensor, shapes: Shapes) -> Tensor:
         """Return the parameters to evaluate, (P, D)."""

@@ -38,8 +38,12 @@ class Stride:
     @property
     def weights(self) -> Tensor:
         """What each example counts in its member's mean, (P, size)."""
-        counts = self.counts.double().unsqueeze(-1)
-        return torch.where(torch.arange(self.size) < counts, 1 / counts, 0.0)
+        return _weights(self.counts, self.size)
+
+
+def _weights(counts: Tensor, size: int) -> Tensor:
+    shares = counts.double().unsqueeze(-1)
+    return torch.where(torch.arange(size) < shares, 1 / shares, 0.0)
 
 
 def lay_out(runs: Sequence[Run], *, most: int = MOST_STEPS) -> Stride:
@@ -69,3 +73,18 @@ def _reach(run: Run) -> tuple[int, int]:
     if whole > 0:
         return whole, course.batch_size
     return 1, len(course.data.train) - done * course.batch_size
+
+
+def batch_ahead(runs: Sequence[Run], ahead: int) -> tuple[Tensor, Tensor]:
+    """Return the batch that lies so many batches ahead of each run in its epoch: numbers of examples and weights (P, n).
+
+    A member with fewer examples than another is filled up with its own first one, of weight 0.
+    """
+    found = []
+    for run in runs:
+        first = (run.state.batches + ahead) * run.course.batch_size
+        found.append(run.epoch.numbers[first : first + run.course.batch_size])
+    counts = torch.tensor([len(numbers) for numbers in found])
+    size = int(counts.max())
+    filled = [torch.cat([numbers, numbers[:1].expand(size - len(numbers))]) for numbers in found]
+    return torch.stack(filled), _weights(counts, size)

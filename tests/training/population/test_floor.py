@@ -229,6 +229,61 @@ def test_members_go_on_elsewhere_where_they_were_stopped(
     again.close()
 
 
+CURVED = DIGITS | {"curvature": ["laplace", "forgetting", "saliency", "noise_scale", "spectrum"]}
+
+
+def test_members_look_back_as_each_alone(trainer: Supervisor) -> None:
+    heard = Heard(trainer)
+    for number, params in enumerate(PLANS[:4]):
+        start(trainer, f"t{number}", CURVED, params, seed=number)
+    heard.until_done(*(f"t{number}" for number in range(4)))
+    assert max(done["ran"]["population"] for done in heard.done.values()) > 1
+    assert {done["ran"]["alone"] for done in heard.done.values()} == {None}
+    for number, params in enumerate(PLANS[:4]):
+        seen, _ = trainer.run(CURVED, params, seed=number)
+        together = heard.measured[f"t{number}"]
+        assert [step for step, _ in together] == [1, 2, 3]
+        ours, alone = together[-1][1], seen[-1]["values"]
+        assert ours.keys() == alone.keys() > {"laplace_nll", "ewc_kept", "pruned_accuracy"}
+        for name in ("map_nll", "laplace_nll"):
+            assert ours[name] == pytest.approx(alone[name], rel=2e-2)
+        for name in ("ewc_kept", "plain_kept", "pruned_accuracy"):
+            assert ours[name] == pytest.approx(alone[name], abs=0.05)
+
+
+def test_others_go_on_while_one_looks_back(trainer: Supervisor) -> None:
+    heard = Heard(trainer)
+    start(trainer, "long", LONG, {"lr": 0.01})
+    heard.until_measured("long")
+    start(trainer, "short", CURVED | {"epochs": 12}, {"lr": 0.01})
+    while len(heard.measured["short"]) < 11:
+        heard.hear()
+    before = len(heard.measured["long"])
+    heard.until_done("short")
+    assert len(heard.measured["short"]) == 12
+    # Three runs more were trained meanwhile: many turns, of which every other was the lane's.
+    assert len(heard.measured["long"]) > before + 5
+
+
+def test_one_that_looks_back_can_be_stopped(trainer: Supervisor, tmp_path: Path) -> None:
+    """And goes on, in a lane or alone, to find the same."""
+    heard = Heard(trainer)
+    goal = CURVED | {"epochs": 12}
+    start(trainer, "t", goal, {"lr": 0.01}, checkpoints=checkpoints(tmp_path))
+    while len(heard.measured["t"]) < 11:
+        heard.hear()
+    trainer.stop("t", reason="yielded", checkpoint=True)
+    heard.until_done("t")
+    assert heard.done["t"]["outcome"] == "stopped"
+    (kept,) = [each for each in heard.others if each["type"] == "checkpoint"]
+    start(trainer, "t2", goal, {"lr": 0.01}, checkpoints=checkpoints(tmp_path, kept), attempt=2)
+    heard.until_done("t2")
+    assert [step for step, _ in heard.measured["t2"]] == list(range(kept["step"] + 1, 13))
+    seen, _ = trainer.run(goal, {"lr": 0.01})
+    assert heard.measured["t2"][-1][1].keys() == seen[-1]["values"].keys()
+    assert heard.measured["t2"][-1][1]["laplace_nll"] == pytest.approx(seen[-1]["values"]["laplace_nll"], rel=2e-2)
+
+
 def test_exits_at_end_of_file_with_many(trainer: Supervisor) -> None:
     heard = Heard(trainer)
     for trial in ("a", "b", "c"):

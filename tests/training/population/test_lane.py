@@ -23,7 +23,9 @@ from training.watch import Ending, Pause
 CPU = torch.device("cpu")
 MLP = {"kind": "mlp", "hidden": [8]}
 CNN = {"kind": "cnn", "channels": [4]}
-MATRIX = {"muon", "soap"}
+MATRIX = {"muon", "soap", "kbfgs"}
+# Conjugate gradients make more of rounding with each iteration.
+LOOSE = MATRIX | {"hessian_free"}
 EPOCHS = 3
 
 
@@ -119,7 +121,7 @@ def test_a_member_equals_the_run_alone(optimizer: str, spec: dict[str, Any]) -> 
     for seed, ((ending, watch), given) in enumerate(zip(together(network, plans, at_once=4), plans, strict=True)):
         alone_ending, alone_watch = alone(network, given, seed)
         assert ending == alone_ending
-        agree(watch, alone_watch, relative=1e-6 if optimizer in MATRIX else 1e-10)
+        agree(watch, alone_watch, relative=1e-6 if optimizer in LOOSE else 1e-10)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_two_hundred_steps_among_sixteen_equal_the_run_alone(optimizer: str, spe
         assert ending == alone_ending
         # SOAP steps in a basis that rounding has its say in: a step may be longer while the loss is the same.
         leaps = 1e-3 if optimizer == "soap" else None
-        agree(watch, alone_watch, relative=1e-6 if optimizer in MATRIX else 1e-10, leaps=leaps)
+        agree(watch, alone_watch, relative=1e-6 if optimizer in LOOSE else 1e-10, leaps=leaps)
 
 
 @pytest.mark.parametrize("spec", [MLP, CNN], ids=["mlp", "cnn"])

@@ -1,0 +1,145 @@
+"""K-BFGS: Kronecker factors of the Hessian whose inverses are learned by BFGS, one by its products, one by differences.
+
+The Hessian by a layer's weight is taken for A (x) B, A = E[a a^T] of its inputs a and B that of the loss by its outputs
+h = W a; with H_A and H_B for the inverses of A + root I and B, root = sqrt(damping), gradients G become H_B G H_A.
+
+    A   <- average of E[a a^T]
+    H_A learns from s = H_A E[a], y = (A + root I) s                  (and begins as the inverse of the first A + root I)
+    s_B <- average of the change of E[h], y_B <- average of the change of E[slopes by h]     on the way to a trial step
+    H_B learns from s_B and y_B, damped by mu1 and root               (and begins as I)
+
+Averages are by curvature_beta; expectations are over the mini-batch at hand and, of a convolution, over positions (of
+slopes, sums over them). The trial goes from the parameters by the learning rate along the preconditioned gradient, and the
+same mini-batch is looked at there: two passes where curvature is due. H_A and H_B learn then, too; `interval` says when
+what they have come to is taken into use.
+
+Source: Goldfarb, Ren and Bahamou, Practical quasi-Newton methods for training deep neural networks, 2020 (arXiv
+2006.08877); Ren, Bahamou and Goldfarb, Kronecker-factored quasi-Newton methods for deep learning, 2021 (arXiv 2102.06737),
+of convolutions. Shapes: options (*,), factors (*, G, d, d) and (*, G, o, o), G groups of a convolution.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...rules.matrices import choose
+from ...transform import Hyper, Rule, Tensors, align
+from ..batch import EMPIRICAL, Batch, Looked
+from ..layers import Layer, Seen
+from ..matrices import bfgs, kronecker
+from ..modules.kinds import MATRIX
+from .natural import of, replaced
+from .scheduled import Algorithm, PreconditionState, averaged, scheduled, within_region
+
+# How far a trial goes where no learning rate is known.
+_TRIAL = 0.01
+
+
+class _Learned(NamedTuple):
+    """What is kept of a layer: the averages A, s_B and y_B, then the inverses H_A and H_B."""
+
+    inputs: Tensor
+    shift: Tensor
+    change: Tensor
+    left: Tensor
+    right: Tensor
+
+
+class _Means(NamedTuple):
+    """Of a layer and a mini-batch: the mean input (*, G, d) and slope (*, G, o), and the mean output (*, G, o)."""
+
+    inputs: Tensor
+    slopes: Tensor
+    outputs: Tensor
+
+
+def kbfgs(layers: Sequence[Layer]) -> Rule[PreconditionState]:
+    """Return the link for these layers, whose weights are matrices; others keep their gradients."""
+    chosen = [layer for layer in layers if layer.kind in MATRIX]
+
+    def init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:
+        begun = [_begun(layer, of(layer, params)) for layer in chosen]
+        return _flat(begun), invert(_flat(begun), {})
+
+    def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
+        trial = batch.moved(_trial(batch, apply(state.inverse, batch.gradients(), hyper, batch), hyper))
+        before, after = (
+            [each for each in looked.seen(EMPIRICAL, key=state.step) if each.layer in chosen]
+            for looked in (batch, trial)
+        )
+        own = zip(_parts(state.curvature), before, after, strict=True)
+        return _flat([
+            _next(kept, seen, _means(seen, batch.params), _means(then, trial.params), state.estimates, hyper)
+            for kept, seen, then in own
+        ])  # fmt: skip
+
+    def invert(curvature: Sequence[Tensor], hyper: Hyper) -> list[Tensor]:
+        del hyper
+        return [factor for kept in _parts(curvature) for factor in (kept.left, kept.right)]
+
+    def apply(inverse: Sequence[Tensor], grads: Tensors, hyper: Hyper, batch: Batch) -> list[Tensor]:
+        del batch
+        members, pairs = hyper["lr"].ndim, zip(inverse[::2], inverse[1::2], strict=True)
+        found = [
+            kronecker.apply(pair, layer, of(layer, grads), members) for layer, pair in zip(chosen, pairs, strict=True)
+        ]
+        return replaced(grads, chosen, found)
+
+    return scheduled(Algorithm(init, estimate, invert, apply, average=False))
+
+
+def _flat(layers: Sequence[_Learned]) -> list[Tensor]:
+    return [tensor for kept in layers for tensor in kept]
+
+
+def _parts(curvature: Sequence[Tensor]) -> list[_Learned]:
+    size = len(_Learned._fields)
+    return [_Learned(*curvature[first : first + size]) for first in range(0, len(curvature), size)]
+
+
+def _begun(layer: Layer, params: Tensors) -> _Learned:
+    left, right = kronecker.KRONECKER.identity(layer, params)
+    shift = torch.zeros_like(right[..., 0])
+    return _Learned(torch.zeros_like(left), shift, shift.clone(), left, right)
+
+
+def _trial(batch: Looked, direction: Tensors, hyper: Hyper) -> list[Tensor]:
+    """Return the parameters after a step along a direction, held back as any step is."""
+    rate = torch.where(hyper["lr"] > 0, hyper["lr"], _TRIAL)
+    held = within_region(direction, batch.gradients(), {**hyper, "lr": rate})
+    return [(param - align(rate, param) * each).to(param.dtype) for param, each in zip(batch.params, held, strict=True)]
+
+
+def _means(seen: Seen, params: Tensors) -> _Means:
+    kind, members = MATRIX[seen.layer.kind], seen.members
+    columns, rows = kind.columns(seen).mean(dim=-2), kind.rows(seen).select(members, 0).sum(dim=-2)
+    weights = seen.weights.reshape(*seen.weights.shape[:members], 1, 1, -1).to(columns.dtype)
+    inputs = weights @ columns
+    outputs = inputs @ kind.join(seen.layer, of(seen.layer, params), members).to(inputs.dtype).mT
+    return _Means(*(each.squeeze(-2) for each in (inputs, weights @ rows, outputs)))
+
+
+def _next(kept: _Learned, seen: Seen, before: _Means, after: _Means, estimates: Tensor, hyper: Hyper) -> _Learned:
+    """Return what is kept after a mini-batch."""
+    outer = kronecker.roots(seen).inputs
+    new = outer.mT @ outer, after.outputs - before.outputs, after.slopes - before.slopes
+    inputs, shift, change = averaged(new, kept[:3], estimates, hyper)
+    root = align(hyper["damping"].sqrt(), shift[..., 0]).to(shift.dtype)
+    return _Learned(
+        inputs,
+        shift,
+        change,
+        _of_inputs(kept.left, inputs, before.inputs, root, begun=estimates > 0),
+        bfgs.learned(kept.right, *bfgs.damped(kept.right, shift, change, mu=align(hyper["mu1"], root), added=root)),
+    )
+
+
+def _of_inputs(left: Tensor, inputs: Tensor, mean: Tensor, root: Tensor, *, begun: Tensor) -> Tensor:
+    """Return the next H_A, from what A + root I does to H_A E[a]; to begin with, its very inverse."""
+    if not bool(begun.all()):
+        left = choose(begun, left, kronecker.inverse(inputs, root.expand(inputs.shape[:-2])))
+    s = (left @ mean.unsqueeze(-1)).squeeze(-1)
+    y = (inputs @ s.unsqueeze(-1)).squeeze(-1) + root.unsqueeze(-1) * s
+    return bfgs.learned(left, s, y)

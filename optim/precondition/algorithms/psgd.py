@@ -1,0 +1,229 @@
+"""PSGD: a preconditioner P = Q^T Q that is itself learned by gradient descent, from pairs of a vector and its product.
+
+Of pairs (v, h), v normal, P minimises E[h^T P h + v^T P^-1 v]. Q is upper triangular, and moves along its own group:
+
+    a = Q h,   b = Q^-T v,   D = triu(a a^T - b b^T)
+    m <- max(max|D|, slope_beta m + (1 - slope_beta) max|D|)
+    Q <- Q - precond_lr / m D Q
+
+The papers divide by max|D| alone (slope_beta of 0). Then pairs of next to no slope move Q as far as any, and with batches
+of few examples P grows by the many that say nothing; m forgets large slopes but slowly.
+
+With h = H v + damping w, w another normal vector, P comes to be (H^2 + damping^2 I)^(-1/2): the inverse of the absolute
+Hessian, with no need of its being positive. With `pairs` "whitening" h is the gradient itself in place of the product, and
+P comes to be (E[g g^T] + damping^2 I)^(-1/2).
+
+`psgd` keeps Q_l (x) Q_r of each matrix of parameters, kernels of convolutions being matrices of their first axis by all
+others, and diagonals of vectors and of sides longer than `LONGEST`. There A = Q_l h Q_r^T, B = Q_l^-T v Q_r^-1, and the
+two move by triu(A A^T - B B^T) and triu(A^T A - B^T B), each at its own scale; then both are made equally large, which
+leaves their product as it is. `psgd_full` keeps one Q over all parameters. Q begins as init_scale I, of 0 as the
+multiple of I that suits the first pair.
+
+Source: Li, Preconditioned stochastic gradient descent, 2015 (arXiv 1512.04202); Li, Preconditioner on matrix Lie group for
+SGD, 2018 (arXiv 1809.10232).
+Shapes: options (*,), tensors (*, ...), member by member; * is () or (P,). What is random follows from the step alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ...rules.matrices import choose, precise
+from ...transform import Hyper, Rule, Tensors, align
+from .. import draws
+from ..batch import Batch
+from ..layers import Layer
+from ..operations.axes import along, matrix_shape, unfolded
+from .scheduled import Algorithm, PreconditionState, scheduled
+
+# The longest side of a matrix that has a triangular factor, and the most parameters that have one in common.
+LONGEST = 4096
+# The place of its name among the choices of `pairs`.
+_WHITENING = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which tensors have factors, one for each axis.
+
+    `fold(tensors, members)` makes them of what is shaped as the parameters, `unfold(folded, like)` the other way round;
+    `triangular(shape)` says of each axis of such a tensor whether its factor is a triangle or a diagonal.
+    """
+
+    fold: Callable[[Tensors, int], list[Tensor]]
+    unfold: Callable[[Tensors, Tensors], list[Tensor]]
+    triangular: Callable[[torch.Size], list[bool]]
+
+
+def psgd(layers: Sequence[Layer]) -> Rule[PreconditionState]:
+    """Return the link with a Kronecker product for each parameter."""
+    del layers
+    return _link(Layout(_matrices, _reshaped, lambda shape: [len(shape) > 1 and side <= LONGEST for side in shape]))
+
+
+def psgd_full(layers: Sequence[Layer]) -> Rule[PreconditionState]:
+    """Return the link with one triangle for all parameters, of which there may be `LONGEST`."""
+    del layers
+    return _link(Layout(_all, _parted, lambda shape: [True for _ in shape]))
+
+
+def _matrices(tensors: Tensors, members: int) -> list[Tensor]:
+    return [
+        tensor.reshape(*tensor.shape[:members], *matrix_shape(tensor.shape[members:])).to(precise(tensor.dtype))
+        for tensor in tensors
+    ]
+
+
+def _reshaped(folded: Tensors, like: Tensors) -> list[Tensor]:
+    return [each.reshape(own.shape).to(own.dtype) for each, own in zip(folded, like, strict=True)]
+
+
+def _all(tensors: Tensors, members: int) -> list[Tensor]:
+    flat = torch.cat([tensor.reshape(*tensor.shape[:members], -1) for tensor in tensors], dim=-1)
+    if flat.shape[-1] > LONGEST:
+        raise ValueError(
+            f"psgd_full keeps a square matrix over all parameters, at most {LONGEST}, and there are {flat.shape[-1]}: "
+            "choose psgd"
+        )
+    return [flat.to(precise(flat.dtype))]
+
+
+def _parted(folded: Tensors, like: Tensors) -> list[Tensor]:
+    members = folded[0].ndim - 1
+    parts = torch.split(folded[0], [own.shape[members:].numel() for own in like], dim=-1)
+    return [part.reshape(own.shape).to(own.dtype) for part, own in zip(parts, like, strict=True)]
+
+
+def _link(layout: Layout) -> Rule[PreconditionState]:
+    def init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:
+        folded = layout.fold(params, 0)
+        factors = [_identity(each, *axis) for each in folded for axis in enumerate(layout.triangular(each.shape))]
+        return [*factors, *(factor.new_zeros(1) for factor in factors)], [factor.clone() for factor in factors]
+
+    def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
+        members = hyper["lr"].ndim
+        vectors, products = (layout.fold(each, members) for each in _pairs(batch, state.step, hyper))
+        factors, sizes = (_own(each, vectors, members) for each in _halves(state.curvature))
+        learned = []
+        for vector, product, own, past in zip(vectors, products, factors, sizes, strict=True):
+            scale = _first_scale(vector, product, hyper, members) ** (1 / len(own))
+            begun = [factor * align(torch.where(state.estimates > 0, 1.0, scale), factor) for factor in own]
+            learned.append(fitted(begun, past, vector, product, hyper))
+        return [each for half in zip(*learned, strict=True) for part in half for each in part]
+
+    def invert(curvature: Sequence[Tensor], hyper: Hyper) -> list[Tensor]:
+        return [_squared(factor, hyper["lr"].ndim) for factor in _halves(curvature)[0]]
+
+    def apply(inverse: Sequence[Tensor], grads: Tensors, hyper: Hyper, batch: Batch) -> list[Tensor]:
+        del batch
+        members = hyper["lr"].ndim
+        folded = layout.fold(grads, members)
+        found = [
+            _multiplied(own, each, members) for each, own in zip(folded, _own(inverse, folded, members), strict=True)
+        ]
+        return layout.unfold(found, grads)
+
+    return scheduled(Algorithm(init, estimate, invert, apply, average=False))
+
+
+def _identity(like: Tensor, axis: int, triangular: bool) -> Tensor:
+    ones = like.new_ones(like.shape[axis])
+    return torch.diag(ones) if triangular else ones
+
+
+def _halves(curvature: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return the factors, and the sizes m (*, 1) of their slopes."""
+    return curvature[: len(curvature) // 2], curvature[len(curvature) // 2 :]
+
+
+def _own(factors: Sequence[Tensor], folded: Tensors, members: int) -> list[list[Tensor]]:
+    """Cut the list of all factors into those of each tensor."""
+    rest = iter(factors)
+    return [[next(rest) for _ in range(each.ndim - members)] for each in folded]
+
+
+def _pairs(batch: Batch, step: Tensor, hyper: Hyper) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the vectors v and what each member's P is fitted to, shaped as the parameters."""
+    vectors, noise = (_normal(batch.params, step, salt) for salt in (0, 1))
+    whitening, damping = hyper["pairs"] == _WHITENING, hyper["damping"]
+    found = batch.gradients() if bool(whitening.any()) else vectors
+    if not bool(whitening.all()):
+        products = batch.product(vectors)
+        found = [choose(whitening, grad, product) for grad, product in zip(found, products, strict=True)]
+    return vectors, [each + align(damping, each) * own for each, own in zip(found, noise, strict=True)]
+
+
+def _normal(params: Tensors, step: Tensor, salt: int) -> list[Tensor]:
+    sizes = [param.shape[step.ndim :].numel() for param in params]
+    drawn = torch.split(draws.normal(step, sum(sizes), salt=salt), sizes, dim=-1)
+    return [each.reshape(param.shape).to(param) for each, param in zip(drawn, params, strict=True)]
+
+
+def _first_scale(vector: Tensor, product: Tensor, hyper: Hyper, members: int) -> Tensor:
+    """Return the multiple (*,) of the identity that Q is to begin with."""
+    lengths = [torch.linalg.vector_norm(each, dim=tuple(range(members, each.ndim))) for each in (vector, product)]
+    suited = (lengths[0] / lengths[1].clamp(min=torch.finfo(product.dtype).tiny)).sqrt()
+    return torch.where(hyper["init_scale"] > 0, hyper["init_scale"], suited)
+
+
+def fitted(
+    factors: Sequence[Tensor], sizes: Sequence[Tensor], vector: Tensor, product: Tensor, hyper: Hyper
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the factors of a tensor's axes, and the sizes of slopes, after a step for one pair (*, n_1, ..., n_k)."""
+    members = hyper["precond_lr"].ndim
+    a, b = product, vector
+    for axis, factor in enumerate(factors):
+        a = along(a, axis, members, partial(_times, factor))
+        b = along(b, axis, members, partial(_divided, factor))
+    moved = [
+        _moved(factor, size, unfolded(a, axis, members), unfolded(b, axis, members), hyper)
+        for axis, (factor, size) in enumerate(zip(factors, sizes, strict=True))
+    ]
+    return balanced([factor for factor, _ in moved], members), [size for _, size in moved]
+
+
+def _moved(factor: Tensor, size: Tensor, a: Tensor, b: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]:
+    """Return Q - precond_lr / m D Q and m, with a and b unfolded along the axis of Q."""
+    rate, past = hyper["precond_lr"], hyper["slope_beta"]
+    triangular = factor.ndim == a.ndim
+    slope = (a @ a.mT - b @ b.mT).triu() if triangular else (a * a - b * b).sum(dim=-1)
+    largest = slope.abs().flatten(rate.ndim).amax(dim=-1, keepdim=True)
+    size = torch.maximum(largest, torch.lerp(largest, size, align(past, size).to(size.dtype)))
+    step = align(rate, size) / size.clamp(min=torch.finfo(size.dtype).tiny)
+    along_group = slope @ factor if triangular else slope * factor
+    return factor - align(step.squeeze(-1), factor) * along_group, size
+
+
+def balanced(factors: Sequence[Tensor], members: int) -> list[Tensor]:
+    """Return factors of the same product that are equally large."""
+    sizes = [factor.abs().flatten(members).amax(dim=-1) for factor in factors]
+    mean = math.prod(size ** (1 / len(sizes)) for size in sizes)
+    return [factor * align(mean / size, factor) for factor, size in zip(factors, sizes, strict=True)]
+
+
+def _multiplied(factors: Sequence[Tensor], tensor: Tensor, members: int) -> Tensor:
+    for axis, factor in enumerate(factors):
+        tensor = along(tensor, axis, members, partial(_times, factor))
+    return tensor
+
+
+def _times(factor: Tensor, rows: Tensor) -> Tensor:
+    """Return Q X of rows (*, n, m)."""
+    return factor @ rows if factor.ndim == rows.ndim else factor.unsqueeze(-1) * rows
+
+
+def _divided(factor: Tensor, rows: Tensor) -> Tensor:
+    """Return Q^-T X of rows (*, n, m)."""
+    if factor.ndim < rows.ndim:
+        return rows / factor.unsqueeze(-1)
+    found: Tensor = torch.linalg.solve_triangular(factor.mT, rows, upper=False)
+    return found
+
+
+def _squared(factor: Tensor, members: int) -> Tensor:
+    """Return the factor's own part of P, Q^T Q."""
+    return factor.mT @ factor if factor.ndim > members + 1 else factor * factor

@@ -1,0 +1,200 @@
+"""Preconditioning in a training loop of one's own: one script for every method, and one word to change.
+
+    precondition = Preconditioner(model, "kfac", loss="cross_entropy", damping=1e-3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for inputs, targets in batches:
+        def closure():
+            outputs = model(inputs)
+            return F.cross_entropy(outputs, targets), outputs
+        loss = precondition.backward(closure)
+        optimizer.step()
+
+The model may give a tensor, tuple, dict or dataclass, and the loss be any further operation on it: what counts is what the
+closure returns, the loss and the tensor of outputs that it was made of. Any optimizer may step, since gradients lie
+preconditioned where it looks for them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+from warnings import warn
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .. import catalog
+from ..rules.matrices import precise
+from .batch import Batch, Pass
+from .criteria import criterion
+from .extension.tape import Tape, examples, once
+from .layers import Layer
+from .methods import METHODS, known
+
+# A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
+Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
+REDUCTIONS = ("mean", "sum")
+# Of the rule that steps, which is another's affair here.
+_STEPPING = frozenset({"lr", "momentum", "weight_decay"})
+
+
+class Preconditioner:
+    """Preconditions the gradients of a model's parameters, or of parameters that are given, by a method of the catalog.
+
+    `loss` names what the closure's loss is ("cross_entropy" of logits, "squared_error"), `reduction` whether it is the
+    mean over examples or their sum; gradients come out as those of the mean. Options are the method's, by their catalog
+    names; missing ones have their defaults. Parameters of no layer that the method knows keep their gradients; a warning
+    names them once, and so does `plain`. Raise ValueError for an unknown method, loss or option, listing the valid ones, and for a value out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Iterable[Tensor],
+        method: str,
+        *,
+        loss: str = "cross_entropy",
+        reduction: str = "mean",
+        **options: Any,  # noqa: ANN401 - numbers, switches and choices
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method!r}; valid: {', '.join(METHODS)}")
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"unknown reduction {reduction!r}; valid: {', '.join(REDUCTIONS)}")
+        self.method = method
+        self._info = catalog.optimizer_info(method)
+        self.options = {
+            name: value for name, value in catalog.complete(self._info, options).items() if name not in _STEPPING
+        }
+        numbers = catalog.by_name(self._info.options)
+        self._options = {
+            name: torch.tensor(numbers[name].number(value), dtype=torch.float64) for name, value in self.options.items()
+        }
+        self._model = model if isinstance(model, nn.Module) else None
+        self._named = _named(model)
+        self._criterion, self._reduction = criterion(loss), reduction
+        self._link: Any = None
+        self._state: Any = None
+        self._saved: Mapping[str, Any] | None = None
+        self.layers: tuple[Layer, ...] | None = None
+
+    @property
+    def plain(self) -> list[str]:
+        """Names of the parameters whose gradients stay as they are, known after the first mini-batch."""
+        if self.layers is None or not METHODS[self.method].layered:
+            return []
+        seen = {place for layer in self.layers for place in layer.places}
+        return [name for place, name in enumerate(self._named) if place not in seen]
+
+    @property
+    def skipped(self) -> int:
+        """How often curvature or preconditioner were not finite, so that the ones before stayed in use."""
+        return 0 if self._state is None else int(self._state.skipped)
+
+    def backward(self, closure: Closure, *, lr: float | None = None) -> Tensor:
+        """Run the closure, put preconditioned gradients into `.grad`, and return the loss.
+
+        The closure must not call backward. `lr` is the learning rate of the step to come, with which kl_clip is kept;
+        without it steps are not held back. Raise ValueError for a closure that gives something else than it should.
+        """
+        params = list(self._named.values())
+        batch = self._look(closure, params)
+        if self._link is None:
+            self._link = METHODS[self.method].link(batch.layers)
+            self._state = self._link.init(_precise(params))
+        if self._saved is not None:
+            self._state, self._saved = self._state._replace(**self._saved), None
+        grads = _precise(batch.gradients())
+        with torch.no_grad():
+            found, self._state = self._link.step(grads, self._state, params, self._hyper(lr), batch)
+            for param, grad in zip(params, found, strict=True):
+                param.grad = grad.to(param.dtype)
+        loss = batch.forward.loss.detach()
+        return loss if self._reduction == "mean" else loss * batch.weights.shape[-1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on: the method's state by name, lists of tensors and tensors."""
+        return {"method": self.method, "state": None if self._state is None else dict(self._state._asdict())}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a saved state. Raise ValueError if it is of another method."""
+        if saved["method"] != self.method:
+            raise ValueError(f"the state is of {saved['method']}, and this is {self.method}")
+        self._saved = saved["state"]
+
+    def _look(self, closure: Closure, params: list[Tensor]) -> Batch:
+        first = self._run(closure, params)
+        if self.layers is None:
+            self.layers = known(self.method, [call.layer for call in once(first.calls)])
+            self._tell()
+        weights = torch.full((n := _examples(first),), 1 / n, dtype=torch.float64, device=first.loss.device)
+
+        def again(moved: Sequence[Tensor]) -> Pass:
+            return self._run(self._with(closure, moved), moved)
+
+        return Batch(again, params, self.layers, self._criterion, weights, first=first)
+
+    def _tell(self) -> None:
+        """Warn of parameters that are left to the plain gradient."""
+        if self.plain:
+            warn(
+                f"{self.method} leaves these gradients as they are, of no layer that it knows: {', '.join(self.plain)}",
+                stacklevel=4,
+            )
+
+    def _run(self, closure: Closure, params: Sequence[Tensor]) -> Pass:
+        """Run the closure; the pass has the mean loss, whatever the closure gives."""
+        with torch.enable_grad(), Tape(params) as tape:
+            found = closure()
+        loss, outputs = found if isinstance(found, tuple) else (found, None)
+        if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+            raise ValueError(
+                "the closure must return the loss, one number that depends on the parameters, without calling backward"
+            )
+        given = Pass(loss, outputs, tape.calls)
+        return given if self._reduction == "mean" else replace(given, loss=loss / _examples(given))
+
+    def _with(self, closure: Closure, moved: Sequence[Tensor]) -> Closure:
+        """Return the closure with other tensors in the places of the model's parameters, and its buffers left alone."""
+        model = self._model
+        if model is None:
+            raise ValueError(
+                f"{self.method} looks at the loss at other parameters, too: give it the model, not parameters alone"
+            )
+        tensors = {f"model.{name}": buffer.clone() for name, buffer in model.named_buffers()}
+        tensors |= {f"model.{name}": value for name, value in zip(self._named, moved, strict=True)}
+        return lambda: functional_call(_Closed(model, closure), tensors, ())
+
+    def _hyper(self, lr: float | None) -> dict[str, Tensor]:
+        step = {"lr": torch.tensor(lr or 0.0, dtype=torch.float64)}
+        return self._options | (step if lr is not None else step | {"kl_clip": torch.zeros_like(step["lr"])})
+
+
+class _Closed(nn.Module):
+    """A closure as a module that holds the model it calls, so that the model's tensors can be others for one call."""
+
+    def __init__(self, model: nn.Module, closure: Closure) -> None:
+        super().__init__()
+        self.model, self._closure = model, closure
+
+    def forward(self) -> Tensor | tuple[Tensor, Tensor]:
+        return self._closure()
+
+
+def _named(model: nn.Module | Iterable[Tensor]) -> dict[str, Tensor]:
+    given = (
+        model.named_parameters() if isinstance(model, nn.Module) else ((f"[{i}]", each) for i, each in enumerate(model))
+    )
+    found = {name: param for name, param in given if param.requires_grad}
+    if not found:
+        raise ValueError("there are no parameters that require gradients")
+    return found
+
+
+def _precise(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return tensors in which decompositions can be computed: of float32 at least."""
+    return [tensor.detach().to(precise(tensor.dtype)) for tensor in tensors]
+
+
+def _examples(found: Pass) -> int:
+    """Return how many examples a mini-batch has."""
+    return examples(found.calls) or (1 if found.outputs is None else len(found.outputs))

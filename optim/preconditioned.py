@@ -1,0 +1,48 @@
+"""An optimizer of the catalog that preconditions, as a torch.optim.Optimizer whose steps are given closures."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
+
+from .precondition.interface import Preconditioner
+from .records import OptimizerInfo
+from .torch_optimizer import RuleOptimizer
+
+
+class PreconditionedOptimizer(RuleOptimizer):
+    """Steps with momentum along gradients that `precondition` leaves. `step` needs the closure that it takes: see there.
+
+    Options of preconditioning are one for all groups; lr, momentum and weight_decay are each group's own.
+    """
+
+    def __init__(
+        self, model: nn.Module | ParamsT, info: OptimizerInfo, options: dict[str, Any], *, loss: str, reduction: str
+    ) -> None:
+        params = model.parameters() if isinstance(model, nn.Module) else model
+        super().__init__(params, info, options)
+        given = (
+            model if isinstance(model, nn.Module) else [each for group in self.param_groups for each in group["params"]]
+        )
+        self.precondition = Preconditioner(given, info.name, loss=loss, reduction=reduction, **options)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Tensor:  # type: ignore[override]  # needs the closure
+        """Precondition and step; return the loss. Raise TypeError without a closure, ValueError for one that does not do."""
+        if closure is None:
+            raise TypeError(
+                f"{self._info.name} looks at the mini-batch: call step(closure), the closure returning (loss, outputs) "
+                "without calling backward"
+            )
+        loss = self.precondition.backward(closure, lr=self.param_groups[0]["lr"])
+        super().step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state with that of preconditioning."""
+        return {**super().state_dict(), "precondition": self.precondition.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave. Raise ValueError if it does not match this optimizer."""
+        self.precondition.load_state_dict(state_dict["precondition"])
+        super().load_state_dict({name: part for name, part in state_dict.items() if name != "precondition"})
