@@ -30,20 +30,21 @@ def signs(key: Tensor, count: int, *, salt: int = 0) -> Tensor:
 
 
 def normal(key: Tensor, count: int, *, salt: int = 0) -> Tensor:
-    """Return `count` normal numbers, float64 (*, count): each by two uniform ones (Box and Muller, 1958)."""
-    radius, angle = uniform(key, 2 * count, salt=salt).reshape(*key.shape, count, 2).unbind(dim=-1)
-    found: Tensor = (-2 * radius.log()).sqrt() * (2 * math.pi * angle).cos()
-    return found
+    """Return `count` normal numbers, float64 (*, count): of two uniform ones come two (Box and Muller, 1958)."""
+    pairs = uniform(key, count + count % 2, salt=salt).reshape(*key.shape, -1, 2)
+    radius, angle = (-2 * pairs[..., 0].log()).sqrt(), 2 * math.pi * pairs[..., 1]
+    found: Tensor = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1).flatten(-2)
+    return found[..., :count]
 
 
 def _mixed(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shifted(bits, 30)) * _FIRST
-    bits = (bits ^ _shifted(bits, 27)) * _SECOND
-    mixed: Tensor = bits ^ _shifted(bits, 31)
+    bits = (bits ^ _shifted(bits, 30)).mul_(_FIRST)
+    bits = bits.bitwise_xor_(_shifted(bits, 27)).mul_(_SECOND)
+    mixed: Tensor = bits.bitwise_xor_(_shifted(bits, 31))
     return mixed
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
     """Shift right, filling with zeros as unsigned integers are."""
-    shifted: Tensor = (bits >> by) & (2 ** (64 - by) - 1)
+    shifted: Tensor = (bits >> by).bitwise_and_(2 ** (64 - by) - 1)
     return shifted

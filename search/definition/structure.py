@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from search.definition.hygiene import join
-from search.definition.kinds import NO_KIND, OBJECTIVES, AnyObjective, RecipeObjective
+from search.definition.kinds import NO_KIND, OBJECTIVES, AnyObjective, Measurement, RecipeObjective, Target
 from search.definition.limits import Budget, NoImprovement, Stopping, Timeouts
 from search.definition.metrics import Metric
 from search.definition.networks import NETWORKS, AnyNetwork
@@ -89,10 +89,11 @@ class Inner:
     kinds: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
 
-_INNER: Mapping[type[BaseModel], Inner] = {
-    RecipeObjective: Inner("network", kinds=NETWORKS),
-    PatiencePruning: Inner("rule", kinds=COMPARING),
-    Stopping: Inner("no_improvement", NoImprovement),
+_INNER: Mapping[type[BaseModel], tuple[Inner, ...]] = {
+    RecipeObjective: (Inner("network", kinds=NETWORKS), Inner("measured", Measurement)),
+    Measurement: (Inner("target", Target),),
+    PatiencePruning: (Inner("rule", kinds=COMPARING),),
+    Stopping: (Inner("no_improvement", NoImprovement),),
 }
 
 
@@ -156,10 +157,7 @@ def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
     model, loc = shape.model, list(error["loc"])
     if shape.kinds and loc and loc[0] in shape.kinds:
         model = shape.kinds[str(loc.pop(0))]
-    inner = _INNER.get(model) if model is not None else None
-    if inner is not None and len(loc) > 1 and loc[0] == inner.name:
-        # The kind is no step of the path.
-        model = inner.kinds[str(loc.pop(1))] if inner.kinds else inner.model
+    model, loc = _innermost(model, loc)
     for step in loc:
         path = join(path, step)
     if error["type"].startswith("union_tag_"):
@@ -171,6 +169,19 @@ def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
         return [Fault(path, f"there is no such field here; valid are {', '.join(model.model_fields)}")]
     say = _MESSAGES.get(error["type"])
     return [Fault(path, say(error) if say else error["msg"])]
+
+
+def _innermost(model: type[BaseModel] | None, loc: list[int | str]) -> tuple[type[BaseModel] | None, list[int | str]]:
+    """Return the model that the last step of a location is a field of, and the location without kinds, which are no steps."""
+    for place, step in enumerate(loc[:-1]):
+        inner = next((each for each in _INNER.get(model, ()) if each.name == step), None) if model is not None else None
+        if inner is None:
+            break
+        kind = loc[place + 1]
+        model = inner.kinds[str(kind)] if inner.kinds else inner.model
+        if inner.kinds:
+            return model, [*loc[: place + 1], *loc[place + 2 :]]
+    return model, loc
 
 
 def _unknown_kind(error: ErrorDetails, path: str) -> Fault:

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from models import claims, endings, leases, trials
+from models import claims, endings, leases, reservations, trials
 from models.endings import Ending, Verdicts
 from models.ledger import lock_counters
 from models.reservations import Reservation
@@ -157,7 +157,7 @@ def _parallelism_unread(patch: pytest.MonkeyPatch) -> None:
         row = lock(connection, study_id)
         return None if row is None else _Without(row, parallelism=None)
 
-    patch.setattr(claims, "lock_counters", unlimited)
+    patch.setattr(reservations, "lock_counters", unlimited)
 
 
 class _Without:

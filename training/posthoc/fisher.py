@@ -35,7 +35,7 @@ def diagonal(trained: Trained) -> Pieces[list[Tensor]]:
     found = [torch.zeros_like(param) for param in params]
     for number, numbers in enumerate(blocks(data, largest * min(data.outputs, MOST_EXACT))):
         batch = batch_of(trained.course.network, data, layers, params, numbers)
-        for seen in batch.seen(source_of(trained), key=torch.tensor(number), samples=SAMPLES):
+        for seen in batch.seen(source_of(trained), key=trained.key(number), samples=SAMPLES):
             for place, part in zip(seen.layer.places, _squares(seen), strict=True):
                 found[place] += part.detach() * (len(numbers) / len(data.train))
         yield

@@ -38,7 +38,7 @@ def curvature(trained: Trained, *, scale: float = 1.0) -> Pieces[Curvature]:
     sums: list[Tensor] = []
     for number, numbers in enumerate(blocks(data)):
         batch = batch_of(trained.course.network, data, [last], trained.params, numbers)
-        (seen,) = batch.seen(source_of(trained), key=torch.tensor(number), samples=SAMPLES)
+        (seen,) = batch.seen(source_of(trained), key=trained.key(number), samples=SAMPLES)
         new = [factor.detach().double() * len(numbers) for factor in kronecker.estimate(seen)]
         sums = [old + own for old, own in zip(sums, new, strict=True)] if sums else new
         yield

@@ -27,8 +27,8 @@ _UNKNOWN = "is not implemented"
 def spectrum(trained: Trained) -> Pieces[Values]:
     """Return `hessian_top` and `hessian_trace`. Raise Unavailable where the network cannot be differentiated twice."""
     product, like = _product(trained)
-    top = yield from _top(product, spectra.signs(torch.tensor(0), 1, like)[0])
-    trace = yield from _trace(product, like)
+    top = yield from _top(product, spectra.signs(trained.key(0), 1, like)[0])
+    trace = yield from _trace(product, spectra.signs(trained.key(1), PROBES, like))
     return {"hessian_top": top, "hessian_trace": trace}
 
 
@@ -60,10 +60,10 @@ def _top(product: Product, start: Tensor) -> Pieces[float]:
     return found
 
 
-def _trace(product: Product, like: Tensor) -> Pieces[float]:
+def _trace(product: Product, probes: Tensor) -> Pieces[float]:
     """Return the trace as the mean over random vectors: one by one, for several at once cost networks of many positions more."""
     found = []
-    for probe in spectra.signs(torch.tensor(1), PROBES, like):
+    for probe in probes:
         found.append(float((probe * product(probe)).sum()))
         yield
     return sum(found) / len(found)

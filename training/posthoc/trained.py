@@ -45,6 +45,10 @@ class Trained:
     layers: Sequence[Layer]
     order: Tensor
 
+    def key(self, number: int) -> Tensor:
+        """Return a key for random numbers that are drawn where the parameters are."""
+        return torch.tensor(number, device=self.params[0].device)
+
     @property
     def matrices(self) -> list[Layer]:
         """The layers that multiply by a matrix. Raise Unavailable if none is known."""

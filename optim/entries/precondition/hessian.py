@@ -12,10 +12,10 @@ def matrix() -> Option:
     )  # fmt: skip
 
 
-def warm_start(default: float) -> Option:
+def warm_start() -> Option:
     return Option(
-        "warm_start", "float", default, 0.0, 1.0, search_low=0.0, search_high=1.0, search_from=MANY,
-        title="Share of the last solution that the next one begins at, 0 for zero; high ones are for curvature without negative",
+        "warm_start", "float", 0.0, 0.0, 1.0, search_low=0.0, search_high=1.0, search_from=MANY,
+        title="Share of the last solution that the next one begins at; high ones are for large batches and no negative curvature",
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ OPTIMIZERS = (
                 "tolerance", "float", 1e-2, 0.0, 1.0, search_low=1e-4, search_high=0.3, scale="log", search_from=MANY,
                 title="Length of what is unsolved, as a share of the gradient's, at which to stop",
             ),
-            warm_start(0.0),
+            warm_start(),
             region(3e-2),
             decay(0.0, search=(1e-5, 5e-4)),
         ),
@@ -89,7 +89,7 @@ OPTIMIZERS = (
                 low_open=True, search_low=1.0, search_high=1e3, scale="log", search_from=FEW,
                 title="What the curvature is divided by; best near half of its largest eigenvalue, raised where too small",
             ),
-            warm_start(0.95),
+            warm_start(),
             region(3e-2),
             decay(0.0, search=(1e-5, 5e-4)),
         ),

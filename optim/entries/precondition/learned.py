@@ -1,7 +1,7 @@
 """Optimizers that precondition by a matrix that they learn step by step, and step along the result with momentum."""
 
 from ...records import OptimizerInfo, Option
-from ..shared import MANY, SOME, beta2, count, decay, momentum, rate
+from ..shared import SOME, beta2, count, decay, momentum, rate
 from .options import damping, intervals, past, region
 
 
@@ -38,15 +38,11 @@ OPTIMIZERS = (
             rate(1e-3, search=(1e-5, 1e-2)),
             momentum(0.9),
             Option(
-                "eps", "float", 1e-6, 0.0, 1.0,
+                "ridge", "float", 1e-6, 0.0, 1.0,
                 low_open=True, search_low=1e-12, search_high=1e-3, scale="log", search_from=SOME,
                 title="Added to every eigenvalue, as a part of the largest",
             ),
-            Option(
-                "curvature_beta", "float", 0.95, 0.0, 1.0,
-                search_low=0.5, search_high=0.999, scale="reverse_log", search_from=MANY,
-                title="Weight of the past in the moving average of curvature; 0 takes each batch's own, 1 all alike",
-            ),
+            past(0.95),
             Option("grafting", "choice", "adam", choices=("none", "sgd", "adam"),
                    title="Whose length the step of each parameter has: its own, the gradient's, or Adam's"),
             beta2(0.999),

@@ -26,8 +26,8 @@ def region(default: float = 1e-3) -> Option:
 def past(default: float) -> Option:
     return Option(
         "curvature_beta", "float", default, 0.0, 1.0,
-        high_open=True, search_low=0.5, search_high=0.999, scale="reverse_log", search_from=MANY,
-        title="Weight of the past in the moving average of curvature; 0 takes each batch's own",
+        search_low=0.5, search_high=0.999, scale="reverse_log", search_from=MANY,
+        title="Weight of the past in the moving average of curvature; 0 takes each batch's own, 1 all alike",
     )  # fmt: skip
 
 

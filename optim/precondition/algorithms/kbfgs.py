@@ -9,9 +9,9 @@ h = W a; with H_A and H_B for the inverses of A + root I and B, root = sqrt(damp
     H_B learns from s_B and y_B, damped by mu1 and root               (and begins as I)
 
 Averages are by curvature_beta; expectations are over the mini-batch at hand and, of a convolution, over positions (of
-slopes, sums over them). The trial goes from the parameters by the learning rate along the preconditioned gradient, and the
-same mini-batch is looked at there: two passes where curvature is due. H_A and H_B learn then, too; `interval` says when
-what they have come to is taken into use.
+slopes, sums over them). The step goes along what H_A and H_B made of the gradient before they learn. So does the trial, by
+the learning rate, and the same mini-batch is looked at where it ends: two passes where curvature is due. `interval` says
+when what the inverses have come to is taken into use.
 
 Source: Goldfarb, Ren and Bahamou, Practical quasi-Newton methods for training deep neural networks, 2020 (arXiv
 2006.08877); Ren, Bahamou and Goldfarb, Kronecker-factored quasi-Newton methods for deep learning, 2021 (arXiv 2102.06737),
@@ -59,35 +59,48 @@ def kbfgs(layers: Sequence[Layer]) -> Rule[PreconditionState]:
     """Return the link for these layers, whose weights are matrices; others keep their gradients."""
     chosen = [layer for layer in layers if layer.kind in MATRIX]
 
+    def algorithm(direction: list[Tensor]) -> Algorithm:
+        """Return the verbs of one step, which goes along what the state it found has made of the gradients."""
+
+        def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
+            trial = batch.moved(_trial(batch, direction, hyper))
+            before, after = (_seen(looked, chosen, state.step) for looked in (batch, trial))
+            own = zip(_parts(state.curvature), before, after, strict=True)
+            return _flat([
+                _next(kept, seen, _means(seen, batch.params), _means(then, trial.params), state.estimates, hyper)
+                for kept, seen, then in own
+            ])  # fmt: skip
+
+        return Algorithm(init, estimate, _in_use, lambda *_: direction, average=False)
+
     def init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:
-        begun = [_begun(layer, of(layer, params)) for layer in chosen]
-        return _flat(begun), invert(_flat(begun), {})
+        begun = _flat([_begun(layer, of(layer, params)) for layer in chosen])
+        return begun, _in_use(begun)
 
-    def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
-        trial = batch.moved(_trial(batch, apply(state.inverse, batch.gradients(), hyper, batch), hyper))
-        before, after = (
-            [each for each in looked.seen(EMPIRICAL, key=state.step) if each.layer in chosen]
-            for looked in (batch, trial)
-        )
-        own = zip(_parts(state.curvature), before, after, strict=True)
-        return _flat([
-            _next(kept, seen, _means(seen, batch.params), _means(then, trial.params), state.estimates, hyper)
-            for kept, seen, then in own
-        ])  # fmt: skip
+    def update(
+        grads: Tensors, state: PreconditionState, params: Tensors, hyper: Hyper, batch: Batch
+    ) -> tuple[list[Tensor], PreconditionState]:
+        direction = _applied(chosen, state.inverse, grads, hyper["lr"].ndim)
+        return scheduled(algorithm(direction)).update(grads, state, params, hyper, batch)
 
-    def invert(curvature: Sequence[Tensor], hyper: Hyper) -> list[Tensor]:
-        del hyper
-        return [factor for kept in _parts(curvature) for factor in (kept.left, kept.right)]
+    return Rule(scheduled(algorithm([])).init, update, by_tensor=True, looks=True)
 
-    def apply(inverse: Sequence[Tensor], grads: Tensors, hyper: Hyper, batch: Batch) -> list[Tensor]:
-        del batch
-        members, pairs = hyper["lr"].ndim, zip(inverse[::2], inverse[1::2], strict=True)
-        found = [
-            kronecker.apply(pair, layer, of(layer, grads), members) for layer, pair in zip(chosen, pairs, strict=True)
-        ]
-        return replaced(grads, chosen, found)
 
-    return scheduled(Algorithm(init, estimate, invert, apply, average=False))
+def _applied(layers: Sequence[Layer], inverse: Sequence[Tensor], grads: Tensors, members: int) -> list[Tensor]:
+    """Return H_B G H_A of the layers, the gradients of the others as they are."""
+    pairs = zip(layers, inverse[::2], inverse[1::2], strict=True)
+    found = [kronecker.apply((left, right), layer, of(layer, grads), members) for layer, left, right in pairs]
+    return replaced(grads, layers, found)
+
+
+def _in_use(curvature: Sequence[Tensor], hyper: Hyper | None = None) -> list[Tensor]:
+    """Return the inverses H_A and H_B of each layer."""
+    del hyper
+    return [factor for kept in _parts(curvature) for factor in (kept.left, kept.right)]
+
+
+def _seen(batch: Looked, layers: Sequence[Layer], key: Tensor) -> list[Seen]:
+    return [seen for seen in batch.seen(EMPIRICAL, key=key) if seen.layer in layers]
 
 
 def _flat(layers: Sequence[_Learned]) -> list[Tensor]:

@@ -110,8 +110,7 @@ def _link(layout: Layout) -> Rule[PreconditionState]:
         factors, sizes = (_own(each, vectors, members) for each in _halves(state.curvature))
         learned = []
         for vector, product, own, past in zip(vectors, products, factors, sizes, strict=True):
-            scale = _first_scale(vector, product, hyper, members) ** (1 / len(own))
-            begun = [factor * align(torch.where(state.estimates > 0, 1.0, scale), factor) for factor in own]
+            begun = _begun(own, vector, product, state.estimates > 0, hyper)
             learned.append(fitted(begun, past, vector, product, hyper))
         return [each for half in zip(*learned, strict=True) for part in half for each in part]
 
@@ -163,11 +162,14 @@ def _normal(params: Tensors, step: Tensor, salt: int) -> list[Tensor]:
     return [each.reshape(param.shape).to(param) for each, param in zip(drawn, params, strict=True)]
 
 
-def _first_scale(vector: Tensor, product: Tensor, hyper: Hyper, members: int) -> Tensor:
-    """Return the multiple (*,) of the identity that Q is to begin with."""
-    lengths = [torch.linalg.vector_norm(each, dim=tuple(range(members, each.ndim))) for each in (vector, product)]
+def _begun(factors: Sequence[Tensor], vector: Tensor, product: Tensor, begun: Tensor, hyper: Hyper) -> Sequence[Tensor]:
+    """Return the factors of a tensor, of members that have not begun as the identity times what it is to be."""
+    if bool(begun.all()):
+        return factors
+    lengths = [torch.linalg.vector_norm(each.flatten(begun.ndim), dim=-1) for each in (vector, product)]
     suited = (lengths[0] / lengths[1].clamp(min=torch.finfo(product.dtype).tiny)).sqrt()
-    return torch.where(hyper["init_scale"] > 0, hyper["init_scale"], suited)
+    scale = torch.where(hyper["init_scale"] > 0, hyper["init_scale"], suited) ** (1 / len(factors))
+    return [factor * align(torch.where(begun, 1.0, scale), factor) for factor in factors]
 
 
 def fitted(

