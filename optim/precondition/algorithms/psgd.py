@@ -28,6 +28,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,9 @@ from ..layers import Layer
 from ..operations.axes import along, matrix_shape, unfolded
 from .scheduled import Algorithm, PreconditionState, scheduled
 
+Shape: TypeAlias = Sequence[int]
+T = TypeVar("T")
+
 # The longest side of a matrix that has a triangular factor, and the most parameters that have one in common.
 LONGEST = 4096
 # The place of its name among the choices of `pairs`.
@@ -50,31 +54,39 @@ _WHITENING = 1
 class Layout:
     """Which tensors have factors, one for each axis.
 
-    `fold(tensors, members)` makes them of what is shaped as the parameters, `unfold(folded, like)` the other way round;
-    `triangular(shape)` says of each axis of such a tensor whether its factor is a triangle or a diagonal.
+    `shapes(tensors, members)` gives the shapes inside a member of what `fold(tensors, members)` makes of tensors shaped as
+    the parameters; `unfold(folded, like)` goes the other way round. `triangular(shape)` says of each axis whether its
+    factor is a triangle or a diagonal.
     """
 
+    shapes: Callable[[Tensors, int], list[Shape]]
     fold: Callable[[Tensors, int], list[Tensor]]
     unfold: Callable[[Tensors, Tensors], list[Tensor]]
-    triangular: Callable[[torch.Size], list[bool]]
+    triangular: Callable[[Shape], list[bool]]
 
 
 def psgd(layers: Sequence[Layer]) -> Rule[PreconditionState]:
     """Return the link with a Kronecker product for each parameter."""
     del layers
-    return _link(Layout(_matrices, _reshaped, lambda shape: [len(shape) > 1 and side <= LONGEST for side in shape]))
+    return _link(
+        Layout(_each, _matrices, _reshaped, lambda shape: [len(shape) > 1 and side <= LONGEST for side in shape])
+    )
 
 
 def psgd_full(layers: Sequence[Layer]) -> Rule[PreconditionState]:
     """Return the link with one triangle for all parameters, of which there may be `LONGEST`."""
     del layers
-    return _link(Layout(_all, _parted, lambda shape: [True for _ in shape]))
+    return _link(Layout(_whole, _joined, _parted, lambda _: [True]))
+
+
+def _each(tensors: Tensors, members: int) -> list[Shape]:
+    return [matrix_shape(tensor.shape[members:]) for tensor in tensors]
 
 
 def _matrices(tensors: Tensors, members: int) -> list[Tensor]:
     return [
-        tensor.reshape(*tensor.shape[:members], *matrix_shape(tensor.shape[members:])).to(precise(tensor.dtype))
-        for tensor in tensors
+        tensor.reshape(*tensor.shape[:members], *shape).to(precise(tensor.dtype))
+        for tensor, shape in zip(tensors, _each(tensors, members), strict=True)
     ]
 
 
@@ -82,13 +94,17 @@ def _reshaped(folded: Tensors, like: Tensors) -> list[Tensor]:
     return [each.reshape(own.shape).to(own.dtype) for each, own in zip(folded, like, strict=True)]
 
 
-def _all(tensors: Tensors, members: int) -> list[Tensor]:
-    flat = torch.cat([tensor.reshape(*tensor.shape[:members], -1) for tensor in tensors], dim=-1)
-    if flat.shape[-1] > LONGEST:
+def _whole(tensors: Tensors, members: int) -> list[Shape]:
+    size = sum(tensor.shape[members:].numel() for tensor in tensors)
+    if size > LONGEST:
         raise ValueError(
-            f"psgd_full keeps a square matrix over all parameters, at most {LONGEST}, and there are {flat.shape[-1]}: "
-            "choose psgd"
+            f"psgd_full keeps a square matrix over all parameters, at most {LONGEST}, and there are {size}: choose psgd"
         )
+    return [(size,)]
+
+
+def _joined(tensors: Tensors, members: int) -> list[Tensor]:
+    flat = torch.cat([tensor.reshape(*tensor.shape[:members], -1) for tensor in tensors], dim=-1)
     return [flat.to(precise(flat.dtype))]
 
 
@@ -99,6 +115,22 @@ def _parted(folded: Tensors, like: Tensors) -> list[Tensor]:
 
 
 def _link(layout: Layout) -> Rule[PreconditionState]:
+    def init(params: Tensors) -> PreconditionState:
+        return scheduled(_algorithm(layout, layout.shapes(params, 0))).init(params)
+
+    def update(
+        grads: Tensors, state: PreconditionState, params: Tensors, hyper: Hyper, batch: Batch
+    ) -> tuple[list[Tensor], PreconditionState]:
+        shapes = layout.shapes(grads, state.step.ndim)
+        return scheduled(_algorithm(layout, shapes)).update(grads, state, params, hyper, batch)
+
+    return Rule(init, update, by_tensor=True, looks=True)
+
+
+def _algorithm(layout: Layout, shapes: Sequence[Shape]) -> Algorithm:
+    # Where a tensor is at least as wide as the side of a factor, its part of P is made once and saves more at each step.
+    squared = [side * side <= math.prod(shape) for shape in shapes for side in shape]
+
     def init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:
         folded = layout.fold(params, 0)
         factors = [_identity(each, *axis) for each in folded for axis in enumerate(layout.triangular(each.shape))]
@@ -107,7 +139,7 @@ def _link(layout: Layout) -> Rule[PreconditionState]:
     def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
         members = hyper["lr"].ndim
         vectors, products = (layout.fold(each, members) for each in _pairs(batch, state.step, hyper))
-        factors, sizes = (_own(each, vectors, members) for each in _halves(state.curvature))
+        factors, sizes = (_own(each, shapes) for each in _halves(state.curvature))
         learned = []
         for vector, product, own, past in zip(vectors, products, factors, sizes, strict=True):
             begun = _begun(own, vector, product, state.estimates > 0, hyper)
@@ -115,18 +147,16 @@ def _link(layout: Layout) -> Rule[PreconditionState]:
         return [each for half in zip(*learned, strict=True) for part in half for each in part]
 
     def invert(curvature: Sequence[Tensor], hyper: Hyper) -> list[Tensor]:
-        return [_squared(factor, hyper["lr"].ndim) for factor in _halves(curvature)[0]]
+        factors, members = _halves(curvature)[0], hyper["lr"].ndim
+        return [_squared(each, members) if wide else each for each, wide in zip(factors, squared, strict=True)]
 
     def apply(inverse: Sequence[Tensor], grads: Tensors, hyper: Hyper, batch: Batch) -> list[Tensor]:
         del batch
         members = hyper["lr"].ndim
-        folded = layout.fold(grads, members)
-        found = [
-            _multiplied(own, each, members) for each, own in zip(folded, _own(inverse, folded, members), strict=True)
-        ]
-        return layout.unfold(found, grads)
+        own = zip(layout.fold(grads, members), _own(inverse, shapes), _own(squared, shapes), strict=True)
+        return layout.unfold([_multiplied(each, factors, wide, members) for each, factors, wide in own], grads)
 
-    return scheduled(Algorithm(init, estimate, invert, apply, average=False))
+    return Algorithm(init, estimate, invert, apply, average=False)
 
 
 def _identity(like: Tensor, axis: int, triangular: bool) -> Tensor:
@@ -139,15 +169,15 @@ def _halves(curvature: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Ten
     return curvature[: len(curvature) // 2], curvature[len(curvature) // 2 :]
 
 
-def _own(factors: Sequence[Tensor], folded: Tensors, members: int) -> list[list[Tensor]]:
-    """Cut the list of all factors into those of each tensor."""
-    rest = iter(factors)
-    return [[next(rest) for _ in range(each.ndim - members)] for each in folded]
+def _own(each: Sequence[T], shapes: Sequence[Shape]) -> list[list[T]]:
+    """Cut a list over all factors into those of each tensor."""
+    rest = iter(each)
+    return [[next(rest) for _ in shape] for shape in shapes]
 
 
 def _pairs(batch: Batch, step: Tensor, hyper: Hyper) -> tuple[list[Tensor], list[Tensor]]:
     """Return the vectors v and what each member's P is fitted to, shaped as the parameters."""
-    vectors, noise = (_normal(batch.params, step, salt) for salt in (0, 1))
+    vectors, noise = _normal(batch.params, step)
     whitening, damping = hyper["pairs"] == _WHITENING, hyper["damping"]
     found = batch.gradients() if bool(whitening.any()) else vectors
     if not bool(whitening.all()):
@@ -156,10 +186,12 @@ def _pairs(batch: Batch, step: Tensor, hyper: Hyper) -> tuple[list[Tensor], list
     return vectors, [each + align(damping, each) * own for each, own in zip(found, noise, strict=True)]
 
 
-def _normal(params: Tensors, step: Tensor, salt: int) -> list[Tensor]:
+def _normal(params: Tensors, step: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Draw twice what is shaped as the parameters."""
     sizes = [param.shape[step.ndim :].numel() for param in params]
-    drawn = torch.split(draws.normal(step, sum(sizes), salt=salt), sizes, dim=-1)
-    return [each.reshape(param.shape).to(param) for each, param in zip(drawn, params, strict=True)]
+    drawn = torch.split(draws.normal(step, 2 * sum(sizes)), 2 * sizes, dim=-1)
+    shaped = [each.reshape(param.shape).to(param) for each, param in zip(drawn, [*params, *params], strict=True)]
+    return shaped[: len(params)], shaped[len(params) :]
 
 
 def _begun(factors: Sequence[Tensor], vector: Tensor, product: Tensor, begun: Tensor, hyper: Hyper) -> Sequence[Tensor]:
@@ -207,15 +239,21 @@ def balanced(factors: Sequence[Tensor], members: int) -> list[Tensor]:
     return [factor * align(mean / size, factor) for factor, size in zip(factors, sizes, strict=True)]
 
 
-def _multiplied(factors: Sequence[Tensor], tensor: Tensor, members: int) -> Tensor:
-    for axis, factor in enumerate(factors):
-        tensor = along(tensor, axis, members, partial(_times, factor))
+def _multiplied(tensor: Tensor, factors: Sequence[Tensor], squared: Sequence[bool], members: int) -> Tensor:
+    """Return P X, of factors that are parts of P already or are yet to be squared."""
+    for axis, (factor, done) in enumerate(zip(factors, squared, strict=True)):
+        tensor = along(tensor, axis, members, partial(_times if done else _times_twice, factor))
     return tensor
 
 
 def _times(factor: Tensor, rows: Tensor) -> Tensor:
     """Return Q X of rows (*, n, m)."""
     return factor @ rows if factor.ndim == rows.ndim else factor.unsqueeze(-1) * rows
+
+
+def _times_twice(factor: Tensor, rows: Tensor) -> Tensor:
+    """Return Q^T Q X of rows (*, n, m)."""
+    return factor.mT @ (factor @ rows) if factor.ndim == rows.ndim else factor.square().unsqueeze(-1) * rows
 
 
 def _divided(factor: Tensor, rows: Tensor) -> Tensor:
