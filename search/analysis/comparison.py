@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+from search.analysis import student
 
 REPEAT = "repeat"
 _TAIL = 0.975
@@ -80,7 +80,7 @@ def mean_of(values: Sequence[float]) -> Mean:
     if count == 1:
         return Mean(mean, None, None, 1)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    reach = float(stats.t.ppf(_TAIL, count - 1)) * deviation / math.sqrt(count)
+    reach = student.quantile(_TAIL, count - 1) * deviation / math.sqrt(count)
     return Mean(mean, mean - reach, mean + reach, count)
 
 

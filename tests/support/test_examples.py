@@ -21,7 +21,7 @@ def test_examples_are_valid_studies(path: Path) -> None:
 
 def test_examples_have_the_trials_they_say() -> None:
     counts = {path.stem: parse_study(yaml.safe_load(path.read_text())).trials for path in EXAMPLES}
-    assert counts == {"grid": 24, "digits": 40, "preset": 30}
+    assert counts == {"grid": 24, "digits": 40, "preset": 30, "comparison": 36}
     space = parse_study(yaml.safe_load((ROOT / "examples" / "preset.yaml").read_text())).space
     assert set(space) == {"optimizer", "lr", "beta1", "momentum", "weight_decay", "warmup", "eps"}
 

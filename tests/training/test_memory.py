@@ -7,7 +7,7 @@ import torch
 
 from tests.training.recorder import measure, objective
 from training import __main__ as trainer
-from training import evaluation, loop
+from training import evaluation
 from training.memory import OutOfMemory, advice, is_out_of_memory
 
 
@@ -44,7 +44,7 @@ def test_a_batch_that_does_not_fit_ends_the_run_and_says_what_to_try(monkeypatch
     def refuse(*_: object) -> None:
         torch.empty(2**60, dtype=torch.uint8)  # more than any host has
 
-    monkeypatch.setattr(loop, "_step", refuse)
+    monkeypatch.setattr(steps, "_step", refuse)
     with pytest.raises(OutOfMemory, match="a batch of 64 did not fit: try batch_size 32") as caught:
         measure(objective(data="digits"), {"batch_size": 64})
     assert trainer.reason_of(caught.value) == "out_of_memory: a batch of 64 did not fit: try batch_size 32"
