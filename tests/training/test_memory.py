@@ -7,7 +7,7 @@ import torch
 
 from tests.training.recorder import measure, objective
 from training import __main__ as trainer
-from training import evaluation
+from training import evaluation, steps
 from training.memory import OutOfMemory, advice, is_out_of_memory
 
 
