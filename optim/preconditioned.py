@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
-from .precondition.interface import Preconditioner
+from .precondition.interface import STEPPING, Preconditioner
 from .records import OptimizerInfo
 from .torch_optimizer import RuleOptimizer
 
@@ -25,7 +25,18 @@ class PreconditionedOptimizer(RuleOptimizer):
         given = (
             model if isinstance(model, nn.Module) else [each for group in self.param_groups for each in group["params"]]
         )
-        self.precondition = Preconditioner(given, info.name, loss=loss, reduction=reduction, **options)
+        own = {name: value for name, value in options.items() if name not in STEPPING}
+        self.precondition = Preconditioner(given, info.name, loss=loss, reduction=reduction, **own)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group. Raise ValueError for what is one for all groups, and as other optimizers do."""
+        shared = {option.name for option in self._info.options} - STEPPING
+        given = sorted(name for name in shared & param_group.keys() if param_group[name] != self.defaults[name])
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: one for all groups; a group has {', '.join(sorted(STEPPING))} of its own"
+            )
+        super().add_param_group(param_group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Tensor:  # type: ignore[override]  # needs the closure
         """Precondition and step; return the loss. Raise TypeError without a closure, ValueError for one that does not do."""

@@ -69,8 +69,11 @@ class Rule(Generic[StateT]):
         batch: Any,  # noqa: ANN401 - see `looks`
     ) -> tuple[list[Tensor], StateT]:
         """Return updates and the next state; `batch` goes to a rule that looks at it."""
-        seen = (batch,) if self.looks else ()
-        return self.update(grads, state, params, hyper, *seen)
+        if not self.looks:
+            return self.update(grads, state, params, hyper)
+        # Options that get axes to meet tensors must lie where these do.
+        placed = {name: value.to(grads[0].device) for name, value in hyper.items()} if grads else hyper
+        return self.update(grads, state, params, placed, batch)
 
     def evaluated(self, params: Tensors, state: StateT, hyper: Hyper) -> list[Tensor]:
         """Return the parameters to evaluate and to keep."""
@@ -128,9 +131,12 @@ def zeros(params: Tensors) -> list[Tensor]:
     return [torch.zeros_like(param, memory_format=torch.preserve_format) for param in params]
 
 
-def count() -> Tensor:
-    """Return a step count of zero; float64, so that powers of betas near 1 stay exact to rounding."""
-    return torch.zeros((), dtype=torch.float64)
+def count(beside: Tensors = ()) -> Tensor:
+    """Return a step count of zero; float64, so that powers of betas near 1 stay exact to rounding.
+
+    It lies on the device of the parameters `beside` which it is kept, else on the CPU.
+    """
+    return torch.zeros((), dtype=torch.float64, device=beside[0].device if beside else None)
 
 
 def scale(direction: Tensor, lr: Tensor) -> Tensor:

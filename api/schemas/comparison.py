@@ -106,7 +106,10 @@ def _cell(row: Compared, name: str) -> str:
         return "-"
     reach = "" if mean.high is None else f" ± {mean.high - mean.mean:.2g}"
     ratio = row.ratios.get(name)
-    return f"{mean.mean:.4g}{reach}" + ("" if ratio is None else f" ({ratio.mean:.3g}x)")
+    beside = "" if ratio is None else f" ({ratio.mean:.3g}x)"
+    return f"{mean.mean:.4g}{reach}" + (
+        beside if mean.runs == row.completed else f" ({mean.runs} of {row.completed} runs)"
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -159,7 +159,7 @@ def missing() -> list[str]:
 
 
 def tried(make: Maker, model: nn.Module, interval: int, inputs: Tensor, targets: Tensor) -> Step | None:
-    """Return a contender that has taken two steps; None for a peer that breaks on them."""
+    """Return a contender that has taken two steps; None for one that breaks on them."""
     warnings.filterwarnings("ignore", module="torch|asdl|heavyball")
     with suppress(Exception):  # whatever a peer raises, it has no figure
         step = make(model, interval)

@@ -35,7 +35,7 @@ from .methods import METHODS, known
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
 REDUCTIONS = ("mean", "sum")
 # Of the rule that steps, which is another's affair here.
-_STEPPING = frozenset({"lr", "momentum", "weight_decay"})
+STEPPING = frozenset({"lr", "momentum", "weight_decay"})
 
 
 class Preconditioner:
@@ -60,10 +60,15 @@ class Preconditioner:
             raise ValueError(f"unknown method {method!r}; valid: {', '.join(METHODS)}")
         if reduction not in REDUCTIONS:
             raise ValueError(f"unknown reduction {reduction!r}; valid: {', '.join(REDUCTIONS)}")
+        elsewhere = sorted(STEPPING & options.keys())
+        if elsewhere:
+            raise ValueError(
+                f"{', '.join(elsewhere)}: of the rule that steps; give it that, and lr to backward(closure, lr=...)"
+            )
         self.method = method
         self._info = catalog.optimizer_info(method)
         self.options = {
-            name: value for name, value in catalog.complete(self._info, options).items() if name not in _STEPPING
+            name: value for name, value in catalog.complete(self._info, options).items() if name not in STEPPING
         }
         numbers = catalog.by_name(self._info.options)
         self._options = {
@@ -113,7 +118,8 @@ class Preconditioner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on: the method's state by name, lists of tensors and tensors."""
-        return {"method": self.method, "state": None if self._state is None else dict(self._state._asdict())}
+        state = self._saved if self._state is None or self._saved is not None else self._state._asdict()
+        return {"method": self.method, "state": None if state is None else dict(state)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state. Raise ValueError if it is of another method."""

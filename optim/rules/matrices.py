@@ -38,7 +38,8 @@ def put(tensors: Tensors, places: Sequence[int], values: Tensors) -> list[Tensor
 
 def choose(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """Take `new` for the members that `mask`, of shape () or (P,), names, and `old` for the others."""
-    return torch.where(mask.reshape(mask.shape + (1,) * (new.ndim - mask.ndim)), new, old)
+    shaped = mask.to(new.device).reshape(mask.shape + (1,) * (new.ndim - mask.ndim))
+    return torch.where(shaped, new, old)
 
 
 def precise(dtype: torch.dtype) -> torch.dtype:

@@ -55,18 +55,18 @@ def compared(trials: Iterable[Ran], *, by: str, baseline: object) -> list[Compar
     """Compare the choices of the parameter `by`, the best first; ratios are to the choice `baseline`, if it is there."""
     best = {choice: _best(groups) for choice, groups in _grouped(trials, by).items()}
     means = {choice: _means(runs) for choice, runs in best.items()}
-    base = means.get(_key(baseline), {})
+    base, based = means.get(_key(baseline), {}), _completed(best.get(_key(baseline), []))
     rows = [
         Compared(
             choice=runs[0].params[by],
             params=_configuration(runs[0]),
             runs=len(runs),
-            completed=sum(run.state == "completed" for run in runs),
+            completed=_completed(runs),
             values=means[choice],
             ratios={
                 name: ratio(mean, base[name])
                 for name, mean in means[choice].items()
-                if _comparable(mean, base.get(name))
+                if mean.runs == _completed(runs) and _comparable(mean, base.get(name), most=based)
             },
         )
         for choice, runs in best.items()
@@ -98,8 +98,13 @@ def _relative(mean: Mean) -> float | None:
     return None if mean.high is None else (mean.high - mean.mean) / mean.mean
 
 
-def _comparable(mean: Mean, base: Mean | None) -> bool:
-    return base is not None and base.mean > 0 and mean.mean > 0
+def _comparable(mean: Mean, base: Mean | None, *, most: int) -> bool:
+    """Say whether there is a ratio: of positive means, and of what all runs came to, such as a target that all reached."""
+    return base is not None and base.runs == most and base.mean > 0 and mean.mean > 0
+
+
+def _completed(runs: Sequence[Ran]) -> int:
+    return sum(run.state == "completed" for run in runs)
 
 
 def _grouped(trials: Iterable[Ran], by: str) -> dict[str, list[list[Ran]]]:

@@ -61,7 +61,7 @@ def ekfac(layers: Sequence[Layer], representations: Mapping[str, Representation]
             for layer, _, params in given
             if layer.kind in MATRIX
         ]
-        return EkfacState(count(), count(), count(), count(), factors, basis, moments)
+        return EkfacState(count(params), count(params), count(params), count(params), factors, basis, moments)
 
     def update(
         grads: Tensors, state: EkfacState, params: Tensors, hyper: Hyper, batch: Batch

@@ -121,7 +121,8 @@ def _begun(layer: Layer, params: Tensors) -> _Learned:
 def _trial(batch: Looked, direction: Tensors, hyper: Hyper) -> list[Tensor]:
     """Return the parameters after a step along a direction, held back as any step is."""
     rate = torch.where(hyper["lr"] > 0, hyper["lr"], _TRIAL)
-    held = within_region(direction, batch.gradients(), {**hyper, "lr": rate})
+    grads = [grad.to(each.dtype) for grad, each in zip(batch.gradients(), direction, strict=True)]
+    held = within_region(direction, grads, {**hyper, "lr": rate})
     return [(param - align(rate, param) * each).to(param.dtype) for param, each in zip(batch.params, held, strict=True)]
 
 

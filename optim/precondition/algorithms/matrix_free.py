@@ -59,7 +59,7 @@ def curveball(layers: Sequence[Layer]) -> Rule[DirectionState]:
 
 def _link(solve: Solve) -> Rule[DirectionState]:
     def init(params: Tensors) -> DirectionState:
-        return DirectionState(count(), zeros(params))
+        return DirectionState(count(params), zeros(params))
 
     def update(
         grads: Tensors, state: DirectionState, params: Tensors, hyper: Hyper, batch: Looked

@@ -30,8 +30,7 @@ def momentary(direction: Direction) -> Rule[MomentaryState]:
     """Return the link that preconditions gradients so; it looks at the batch."""
 
     def init(params: Tensors) -> MomentaryState:
-        del params
-        return MomentaryState(count(), count())
+        return MomentaryState(count(params), count(params))
 
     def update(
         grads: Tensors, state: MomentaryState, params: Tensors, hyper: Hyper, batch: Batch

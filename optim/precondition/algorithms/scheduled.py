@@ -55,7 +55,7 @@ def scheduled(algorithm: Algorithm) -> Rule[PreconditionState]:
 
     def init(params: Tensors) -> PreconditionState:
         curvature, inverse = algorithm.init(params)
-        return PreconditionState(count(), count(), count(), curvature, inverse)
+        return PreconditionState(count(params), count(params), count(params), curvature, inverse)
 
     def update(
         grads: Tensors, state: PreconditionState, params: Tensors, hyper: Hyper, batch: Batch
@@ -141,7 +141,7 @@ def finite(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     sound = torch.ones_like(like)
     for tensor in tensors:
         # Times 0 what is finite sums up to 0, and this takes a tenth of the time of asking each element.
-        sound = sound & ((tensor.flatten(like.ndim) * 0).sum(dim=-1) == 0)
+        sound = sound & ((tensor.reshape(*like.shape, -1) * 0).sum(dim=-1) == 0)
     return sound
 
 

@@ -36,7 +36,7 @@ from ..layers import Layer
 from ..matrices.blocks import Side, packed, parted, room, sides, together
 from ..matrices.roots import ROOTS, inverse_root
 from ..operations.axes import along, matrix_shape, unfolded, vector_shape
-from .scheduled import Algorithm, PreconditionState, scheduled
+from .scheduled import Algorithm, PreconditionState, chosen, finite, scheduled
 
 # What an option `axes` chooses between, and places among the choices of `grafting`.
 _SHAPES = (matrix_shape, vector_shape)
@@ -78,7 +78,8 @@ def _init(params: Tensors) -> ShampooState:
 
 def _update(grads: Tensors, state: ShampooState, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], ShampooState]:
     found, kept = scheduled(_algorithm(grads)).update(grads, PreconditionState(*state[:-1]), params, hyper, None)
-    square = [blend(old, grad * grad, hyper["beta2"]) for old, grad in zip(state.square, grads, strict=True)]
+    fresh = [blend(old, grad * grad, hyper["beta2"]) for old, grad in zip(state.square, grads, strict=True)]
+    square = chosen(finite(fresh, kept.estimates > -1), fresh, state.square)
     begun = kept.estimates > 0
     if not bool(begun.all()):
         found = [choose(begun, new, grad) for new, grad in zip(found, grads, strict=True)]

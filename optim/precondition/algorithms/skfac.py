@@ -32,7 +32,7 @@ def skfac(layers: Sequence[Layer], representations: Mapping[str, Representation]
     def init(params: Tensors) -> PreconditionState:
         own = zip(forms, layers, strict=True)
         inverse = [tensor for form, layer in own for tensor in form.identity(layer, of(layer, params))]
-        return PreconditionState(count(), count(), count(), [], inverse)
+        return PreconditionState(count(params), count(params), count(params), [], inverse)
 
     def update(
         grads: Tensors, state: PreconditionState, params: Tensors, hyper: Hyper, batch: Batch

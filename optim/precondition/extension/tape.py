@@ -50,7 +50,7 @@ def once(calls: Sequence[Call], *, number: int | None = None) -> list[Call]:
     """Return the calls of layers whose curvature can be told from them alone, of a mini-batch with `number` examples.
 
     Where several use a parameter no one of them tells the whole, and one of another number of examples was given none:
-    such is a parameter that another one is multiplied by. Without the number it is that of the first layer.
+    such is a parameter that another one is multiplied by. Without the number it is that of most layers.
     """
     used = Counter(place for call in calls for place in call.layer.places)
     number = number or examples(calls)
@@ -60,6 +60,6 @@ def once(calls: Sequence[Call], *, number: int | None = None) -> list[Call]:
 
 
 def examples(calls: Sequence[Call]) -> int | None:
-    """Return how many examples the first layer was given; sums and products count where there is no other layer."""
+    """Return how many examples most layers were given; sums and products count where there is no other layer."""
     sure = [call for call in calls if call.layer.kind not in _OPEN] or calls
-    return len(sure[0].inputs) if sure else None
+    return Counter(len(call.inputs) for call in sure).most_common(1)[0][0] if sure else None

@@ -1,6 +1,7 @@
 """Every method of the registry does something: what it keeps moves, and the step is another than the plain gradient's."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -78,6 +79,47 @@ def test_what_it_keeps_moves_with_every_step(method: str) -> None:
         moved = [not torch.equal(one, other) for one, other in zip(earlier, later, strict=True) if one.ndim >= 2]
         assert moved
         assert all(moved)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_bad_batch_is_forgotten(method: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    inputs, targets = torch.randn(24, 5), torch.randint(3, (24,))
+    precondition = Preconditioner(model, method, **every_step(method))
+
+    def closure() -> tuple[Tensor, Tensor]:
+        outputs = model(inputs)
+        return F.cross_entropy(outputs, targets), outputs
+
+    precondition.backward(closure, lr=0.02)
+    good, inputs[3, 1] = inputs[3, 1].clone(), torch.inf
+    precondition.backward(closure, lr=0.02)
+    inputs[3, 1] = good
+    precondition.backward(closure, lr=0.02)
+    assert all(param.grad is not None and param.grad.isfinite().all() for param in model.parameters())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_it_steps_on_a_gpu_as_on_a_cpu(method: str) -> None:
+    gradients = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3)).to(device)
+        inputs, targets = torch.randn(24, 5).to(device), torch.randint(3, (24,)).to(device)
+        precondition = Preconditioner(model, method, **every_step(method))
+        for _ in range(3):
+            precondition.backward(partial(_loss_and_outputs, model, inputs, targets), lr=0.02)
+        gradients.append(
+            torch.cat([param.grad.flatten().cpu() for param in model.parameters() if param.grad is not None])
+        )
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
+
+
+def _loss_and_outputs(model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    outputs: Tensor = model(inputs)
+    return F.cross_entropy(outputs, targets), outputs
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -51,6 +51,14 @@ def test_means_are_over_the_runs_that_reported_a_value() -> None:
     assert row.ratios == {}
 
 
+def test_a_target_that_not_all_runs_reached_has_no_ratio() -> None:
+    trials = [ran("sgd", 0.1, repeat, 0.1, steps=20.0) for repeat in (1, 2)]
+    trials += [ran("kfac", 0.1, 1, 0.05, steps=10.0), ran("kfac", 0.1, 2, 0.05)]
+    kfac, sgd = compared(trials, by="optimizer", baseline="sgd")
+    assert (kfac.values["steps"].mean, kfac.ratios) == (10.0, {})
+    assert sgd.ratios["steps"].mean == 1.0
+
+
 def test_intervals_are_those_of_student() -> None:
     values = np.random.default_rng(1).normal(3, 1, 8)
     found = mean_of(values.tolist())
