@@ -23,16 +23,6 @@ StateT = TypeVar("StateT")
 ViewedT_contra = TypeVar("ViewedT_contra", contravariant=True)
 
 
-class Update(Protocol[StateT]):
-    """`(grads, state, params, hyper) -> (updates, state)`; the caller adds the updates to the parameters.
-
-    `grads`, `params` and `updates` agree in length and shapes. `hyper` holds every option of the rule by its catalog
-    name, each of shape () for one model or (P,) for a population, switches as 0 or 1. Nothing passed in is changed.
-    """
-
-    def __call__(self, grads: Tensors, state: StateT, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], StateT]: ...
-
-
 class View(Protocol[ViewedT_contra]):
     """`(params, state, hyper) -> parameters` to evaluate and to keep, where they are not those that are trained."""
 
@@ -47,6 +37,10 @@ def nothing(params: Tensors) -> tuple[()]:  # noqa: ARG001 - an `init`
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[StateT]):
     """An optimizer, or a link of one: `init(params)` makes the state of one member, `update` takes one step.
+
+    `update(grads, state, params, hyper) -> (updates, state)`; the caller adds the updates to the parameters. `grads`,
+    `params` and `updates` agree in length and shapes. `hyper` holds every option of the rule by its catalog name, each of
+    shape () for one model or (P,) for a population, switches as 0 or 1. Nothing passed in is changed.
 
     `view` is given by rules whose result is not the parameters they train, such as averages of them. All are pure.
     One that `looks` asks about the mini-batch itself: its `update` takes a fifth argument (`precondition.batch.Batch`).
@@ -100,7 +94,7 @@ def chain(*links: Rule[Any]) -> Rule[tuple[Any, ...]]:
     ) -> tuple[list[Tensor], tuple[Any, ...]]:
         kept = []
         for link, own in zip(links, state, strict=True):
-            grads, own_next = link.step(grads, own, params, hyper, batch)
+            grads, own_next = link.update(grads, own, params, hyper, *((batch,) if link.looks else ()))
             kept.append(own_next)
         return list(grads), tuple(kept)
 

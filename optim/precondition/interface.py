@@ -44,7 +44,8 @@ class Preconditioner:
     `loss` names what the closure's loss is ("cross_entropy" of logits, "squared_error"), `reduction` whether it is the
     mean over examples or their sum; gradients come out as those of the mean. Options are the method's, by their catalog
     names; missing ones have their defaults. Parameters of no layer that the method knows keep their gradients; a warning
-    names them once, and so does `plain`. Raise ValueError for an unknown method, loss or option, listing the valid ones, and for a value out of range.
+    names them once, and so does `plain`. Raise ValueError for an unknown method, loss or option, listing the valid ones,
+    and for a value out of range.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Preconditioner:
     @property
     def plain(self) -> list[str]:
         """Names of the parameters whose gradients stay as they are, known after the first mini-batch."""
-        if self.layers is None or not METHODS[self.method].layered:
+        if self.layers is None or not self._info.layered:
             return []
         seen = {place for layer in self.layers for place in layer.places}
         return [name for place, name in enumerate(self._named) if place not in seen]

@@ -33,9 +33,10 @@ Link: TypeAlias = Callable[[Sequence[Layer]], Rule[Any]]
 class Method:
     """`link(layers)` makes the rule that preconditions gradients; any rule may step along them.
 
-    `formula` says what becomes of gradients g, or of a layer's G, with damping lambda. `layered` ones see nothing of parameters that are in no layer of the `kinds` they know, and leave those to the plain
-    gradient. One that `looks` asks about the mini-batch, and is given a closure; the others know gradients alone, and step
-    as any optimizer does.
+    `formula` says what becomes of gradients g, or of a layer's G, with damping lambda. Those that the catalog calls layered
+    see nothing of parameters that are in no layer of the `kinds` they know, and leave those to the plain gradient. One that
+    `looks` asks about the mini-batch, and is given a closure; the others know gradients alone, and step as any optimizer
+    does.
     """
 
     curvature: str
@@ -43,7 +44,6 @@ class Method:
     solver: str
     formula: str
     link: Link
-    layered: bool = True
     kinds: Collection[str] = tuple(MATRIX)
     looks: bool = True
 
@@ -104,25 +104,25 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
         "shampoo": Method(
             "batch gradient", "Kronecker", "eigendecomposition", "G <- L^-1/4 G R^-1/4, L = E[G G^T], R = E[G^T G]",
-            shampoo, layered=False, looks=False,
+            shampoo, looks=False,
         ),
         "psgd": Method(
-            "absolute Hessian", "Kronecker", "learned by SGD", "G <- Q_l^T Q_l G Q_r^T Q_r", psgd, layered=False
+            "absolute Hessian", "Kronecker", "learned by SGD", "G <- Q_l^T Q_l G Q_r^T Q_r", psgd
         ),
-        "psgd_full": Method("absolute Hessian", "full", "learned by SGD", "g <- Q^T Q g", psgd_full, layered=False),
+        "psgd_full": Method("absolute Hessian", "full", "learned by SGD", "g <- Q^T Q g", psgd_full),
         "kbfgs": Method("BFGS", "Kronecker", "BFGS", "G <- H_B G H_A", kbfgs),
-        "newton": Method("Hessian", "full", "eigendecomposition", "g <- (H + lambda I)^-1 g", newton, layered=False),
+        "newton": Method("Hessian", "full", "eigendecomposition", "g <- (H + lambda I)^-1 g", newton),
         "absolute_newton": Method(
-            "absolute Hessian", "full", "eigendecomposition", "g <- (|H| + lambda I)^-1 g", absolute_newton, layered=False
+            "absolute Hessian", "full", "eigendecomposition", "g <- (|H| + lambda I)^-1 g", absolute_newton
         ),
         "hessian_free": Method(
-            "Gauss-Newton", "matrix-free", "conjugate gradients", "g <- (C + lambda I)^-1 g", hessian_free, layered=False
+            "Gauss-Newton", "matrix-free", "conjugate gradients", "g <- (C + lambda I)^-1 g", hessian_free
         ),
         "neumann": Method(
-            "Gauss-Newton", "matrix-free", "Neumann", "g <- sum_k (I - a (C + lambda I))^k a g", neumann, layered=False
+            "Gauss-Newton", "matrix-free", "Neumann", "g <- sum_k (I - a (C + lambda I))^k a g", neumann
         ),
         "curveball": Method(
-            "Gauss-Newton", "matrix-free", "none", "x <- rho x + beta (g - C x - lambda x),  g <- x", curveball, layered=False
+            "Gauss-Newton", "matrix-free", "none", "x <- rho x + beta (g - C x - lambda x),  g <- x", curveball
         ),
     }
 )  # fmt: skip

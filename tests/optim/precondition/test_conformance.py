@@ -122,6 +122,31 @@ def _loss_and_outputs(model: nn.Module, inputs: Tensor, targets: Tensor) -> tupl
     return F.cross_entropy(outputs, targets), outputs
 
 
+class Product(nn.Module):
+    """Has a parameter, and no layer that anyone knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.matrix
+
+
+@pytest.mark.filterwarnings("ignore:.*leaves these gradients")
+@pytest.mark.parametrize("method", METHODS)
+def test_the_catalog_says_who_can_do_nothing_without_layers(method: str) -> None:
+    torch.manual_seed(0)
+    model = Product()
+    inputs, targets = torch.randn(24, 4), torch.randint(3, (24,))
+    precondition = Preconditioner(model, method, **every_step(method))
+    for _ in range(3):
+        precondition.backward(partial(_loss_and_outputs, model, inputs, targets), lr=0.02)
+    (plain,) = torch.autograd.grad(_loss_and_outputs(model, inputs, targets)[0], [model.matrix])
+    assert model.matrix.grad is not None
+    assert torch.allclose(model.matrix.grad, plain) == catalog.optimizer_info(method).layered
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_two_runs_are_the_same_to_the_bit(method: str) -> None:
     assert torch.equal(stepped(method, 3)[0], stepped(method, 3)[0])
