@@ -8,9 +8,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from optim import catalog
-from optim.precondition.batch import Batch, Pass
+from optim.precondition.batch import Batch, Members, Pass
 from optim.precondition.criteria import criterion
 from optim.precondition.operations.products import joined, split
+from optim.transform import Hyper, Rule, stack
 
 EXAMPLES, CLASSES = 12, 3
 _SHAPES = (4, 5), (4,), (CLASSES, 4), (CLASSES,)
@@ -103,3 +104,20 @@ class Spoiled:
         for each, param in zip(found, self.params, strict=True):
             each.movedim(each.ndim - param.ndim, 0)[self._place] = torch.nan
         return found
+
+
+def check_members(rule: Rule[Any], together: Hyper, *, steps: int, one_by_one: bool) -> None:
+    """Step three members with options of their own together and each alone, and see that they agree."""
+    whole = network(3)
+    alone = [rule.init(member(place, *whole)[0]) for place in range(3)]
+    state = stack(alone)
+    for seed in range(steps):
+        moved = whole[0], *network(3, seed)[1:]
+        parts = [batch(*member(place, *moved)) for place in range(3)]
+        seen = Members(parts) if one_by_one else batch(*moved)
+        found, state = rule.update(seen.gradients(), state, moved[0], together, seen)
+        for place, part in enumerate(parts):
+            hyper = {key: value[place] for key, value in together.items()}
+            own, alone[place] = rule.update(part.gradients(), alone[place], part.params, hyper, part)
+            for mine, stacked in zip(own, found, strict=True):
+                torch.testing.assert_close(stacked[place], mine, rtol=0, atol=1e-10)

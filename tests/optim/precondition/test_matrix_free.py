@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from optim.precondition.algorithms.matrix_free import DirectionState
-from optim.precondition.batch import Members
 from optim.precondition.interface import Preconditioner
 from optim.precondition.methods import METHODS
 from optim.precondition.operations.products import joined, split
@@ -93,21 +92,9 @@ def test_curveball_in_closed_form_solves_the_papers_system(curvature: str) -> No
 @EACH
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_members_get_what_they_get_alone(name: str, *, one_by_one: bool) -> None:
-    whole, rule = curved.network(3), METHODS[name].link(())
     options = {"damping": [0.1, 0.5, 2.0], "kl_clip": [0.0, 1e-2, 1e-3], "matrix": [0, 1, 0], **SPREAD[name]}
     together = curved.hyper(name, 3, **{key: torch.tensor(value) for key, value in options.items()})
-    alone = [rule.init(curved.member(place, *whole)[0]) for place in range(3)]
-    state = stack(alone)
-    for seed in range(3):
-        moved = whole[0], *curved.network(3, seed)[1:]
-        parts = [curved.batch(*curved.member(place, *moved)) for place in range(3)]
-        batch = Members(parts) if one_by_one else curved.batch(*moved)
-        found, state = rule.update(batch.gradients(), state, moved[0], together, batch)
-        for place, part in enumerate(parts):
-            hyper = {key: value[place] for key, value in together.items()}
-            own, alone[place] = rule.update(part.gradients(), alone[place], part.params, hyper, part)
-            for mine, stacked in zip(own, found, strict=True):
-                torch.testing.assert_close(stacked[place], mine, rtol=0, atol=1e-10)
+    curved.check_members(METHODS[name].link(()), together, steps=3, one_by_one=one_by_one)
 
 
 @EACH

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from optim.build import build
 from optim.precondition.algorithms.newton import LARGEST
-from optim.precondition.batch import Batch, Members, Pass
+from optim.precondition.batch import Batch, Pass
 from optim.precondition.criteria import criterion
 from optim.precondition.interface import Preconditioner
 from optim.precondition.methods import METHODS
@@ -48,21 +48,8 @@ def test_the_direction_of_one_network(name: str) -> None:
 @EACH
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_members_get_what_they_get_alone(name: str, *, one_by_one: bool) -> None:
-    whole = curved.network(3)
-    rule, options = METHODS[name].link(()), {**PLAIN, "damping": torch.tensor([0.1, 0.3, 2.0]), "curvature_beta": 0.5}
-    together = curved.hyper(name, 3, **options)
-    state = stack([rule.init(curved.member(place, *whole)[0]) for place in range(3)])
-    alone = [rule.init(curved.member(place, *whole)[0]) for place in range(3)]
-    for seed in range(2):
-        moved = whole[0], *curved.network(3, seed)[1:]
-        parts = [curved.batch(*curved.member(place, *moved)) for place in range(3)]
-        batch = Members(parts) if one_by_one else curved.batch(*moved)
-        found, state = rule.update(batch.gradients(), state, moved[0], together, batch)
-        for place, part in enumerate(parts):
-            hyper = {key: value[place] for key, value in together.items()}
-            own, alone[place] = rule.update(part.gradients(), alone[place], part.params, hyper, part)
-            for mine, stacked in zip(own, found, strict=True):
-                torch.testing.assert_close(stacked[place], mine, rtol=0, atol=1e-10)
+    options = {**PLAIN, "damping": torch.tensor([0.1, 0.3, 2.0]), "curvature_beta": 0.5}
+    curved.check_members(METHODS[name].link(()), curved.hyper(name, 3, **options), steps=2, one_by_one=one_by_one)
 
 
 @EACH
