@@ -8,6 +8,7 @@ from torch.optim.optimizer import ParamsT
 
 from . import catalog
 from .precondition.layers import Layer
+from .precondition.lengths import in_steps
 from .precondition.methods import METHODS, asks
 from .preconditioned import PreconditionedOptimizer
 from .rule_table import RULES
@@ -33,16 +34,18 @@ def build(
     *,
     loss: str = "cross_entropy",
     reduction: str = "mean",
+    total_steps: int | None = None,
     **options: Any,  # noqa: ANN401 - numbers, switches and choices
 ) -> RuleOptimizer:
     """Return the optimizer called `name` over `params`, as any optimizer of torch.optim takes them, or over a model's.
 
     One that looks at mini-batches asks `step` for a closure, whose `loss` and `reduction` are these; see `Preconditioner`.
+    `total_steps` is what options are shares of that say so, such as interval_warmup_share.
     Options that are missing take their catalog defaults. Raise ValueError for an unknown optimizer or option, listing
     the valid ones, and for a value out of range, naming option and range. Options of a parameter group are checked alike.
     """
     info = catalog.optimizer_info(name)
-    complete = catalog.complete(info, options)
+    complete = in_steps(catalog.complete(info, options), total_steps)
     if asks(name):
         return PreconditionedOptimizer(params, info, complete, loss=loss, reduction=reduction)
     return RuleOptimizer(params.parameters() if isinstance(params, nn.Module) else params, info, complete)

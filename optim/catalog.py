@@ -10,6 +10,7 @@ from typing import Any
 
 from .entries import adam, classic, common, modern, schedules
 from .entries.precondition import gram, hessian, kfac, learned, natural
+from .entries.precondition.options import SHARES
 from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo, by_name
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_SCHEDULE",
     "OPTIMIZERS",
     "SCHEDULES",
+    "SHARES",
     "WARMUPS",
     "OptimizerInfo",
     "Option",

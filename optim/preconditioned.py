@@ -55,5 +55,9 @@ class PreconditionedOptimizer(RuleOptimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave. Raise ValueError if it does not match this optimizer."""
+        if "precondition" not in state_dict:
+            raise ValueError(
+                f"the state has no preconditioner in it: it is of an optimizer that is not {self._info.name}"
+            )
         self.precondition.load_state_dict(state_dict["precondition"])
         super().load_state_dict({name: part for name, part in state_dict.items() if name != "precondition"})

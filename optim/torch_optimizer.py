@@ -17,6 +17,7 @@ from torch.optim.optimizer import ParamsT
 from . import catalog
 from .cohorts import Cohort, check_fields, cohorts, keep_counts, share_counts
 from .kernels import KERNELS
+from .precondition.lengths import shares
 from .records import OptimizerInfo
 from .rule_table import RULES
 from .transform import Hyper
@@ -67,6 +68,11 @@ class RuleOptimizer(Optimizer):
         """Add a group. Raise ValueError for options that the optimizer does not accept and for complex parameters."""
         given = {name: value for name, value in param_group.items() if name not in _GROUP_KEYS}
         catalog.complete(self._info, given)
+        unresolved = shares(given)
+        if unresolved:
+            raise ValueError(
+                f"{', '.join(unresolved)}: a group says it in steps; a share is given to build, for all groups"
+            )
         super().add_param_group(param_group)
         if any(param.is_complex() for param in self.param_groups[-1]["params"]):
             self.param_groups.pop()

@@ -146,12 +146,10 @@ def begin(course: Course, *, seed: int, watch: Watch) -> State:
     Hyperparameters are the plan's own, whatever they were up to the snapshot. Raise ValueError for a plan that goes on
     from another run's checkpoint if there is none.
     """
+    meter = None if course.plan.measured is None else Meter(before=begin_measuring(course.device))
     initial, order = generators(seed)
     params = [param.to(course.device).requires_grad_() for param in course.network.init(initial)]
-    meter = None if course.plan.measured is None else Meter()
     state = State(params, course.rule.init(params), order.get_state(), course.plan.plateau(), meter=meter)
-    if meter is not None:
-        begin_measuring(course.device)
     saved = watch.resume(partial(fits, state))
     if saved is not None:
         return restore(state, saved)

@@ -1,8 +1,12 @@
 """What a run costs and what it comes to on examples that it never saw: for studies that compare methods.
 
 A measured run is trained alone, so that its seconds are its own. Time is that of training batches, without evaluation.
+Memory on a CPU is how far the process's resident set rose over what it held before there were parameters: so the network,
+its optimizer and what a batch needs count, and the interpreter, torch and the data do not. On a GPU it is the allocator's.
 """
 
+import ctypes
+import gc
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -43,11 +47,15 @@ class Measured:
 
 @dataclass(slots=True)
 class Meter:
-    """What a run has cost so far; it goes with the run's checkpoints. `best` is the lowest validation loss of an epoch."""
+    """What a run has cost so far; it goes with the run's checkpoints. `best` is the lowest validation loss of an epoch.
+
+    `before` is what this process held before the run (`begin_measuring`), another one's after a break.
+    """
 
     seconds: float = 0.0
     examples: int = 0
     steps: int = 0
+    before: float = 0.0
     peak: float = 0.0
     best: float = math.inf
     tested: dict[str, float] = field(default_factory=dict)
@@ -70,7 +78,7 @@ class Meter:
 
     def take(self, measured: Measured, values: Mapping[str, float], *, device: torch.device) -> None:
         """Take an epoch's values."""
-        self.peak = max(self.peak, peak_memory(device))
+        self.peak = max(self.peak, peak_memory(device) - self.before)
         if not self.reached and measured.reached(values):
             self.reached = {"steps_to_target": float(self.steps), "seconds_to_target": self.seconds}
 
@@ -94,22 +102,34 @@ def measured_of(objective: Spec) -> Measured | None:
     )
 
 
-def begin_measuring(device: torch.device) -> None:
-    """Forget the highest memory of what ran before in this process."""
+def begin_measuring(device: torch.device) -> float:
+    """Forget the highest memory of what ran before in this process; return what it still holds in megabytes, 0 on a GPU.
+
+    What others freed is given back to the system first, as it would hide what is taken from now on.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):  # not on every system
+        return 0.0
+    gc.collect()
+    with suppress(OSError, AttributeError):  # not on every system
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+    return _resident("VmRSS:")
 
 
 def peak_memory(device: torch.device) -> float:
     """Return the highest memory in megabytes: of the CUDA allocator, or the process's resident set on a CPU; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MEGABYTE
+    return _resident("VmHWM:")
+
+
+def _resident(field: str) -> float:
+    """Return a field of the process's memory in megabytes; 0 where the system does not say."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024 / MEGABYTE
     return 0.0
 

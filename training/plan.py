@@ -1,7 +1,7 @@
 """How a trial trains: its parameters merged with the objective's and the catalog's, and what the core makes of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -12,6 +12,7 @@ from optim.build import build_rule
 from optim.links import averages, clip
 from optim.plateau import PlateauState
 from optim.precondition.layers import Layer
+from optim.precondition.lengths import in_steps
 from optim.precondition.methods import asks
 from optim.schedules import schedule
 from optim.transform import Rule, chain
@@ -48,8 +49,8 @@ class Plan:
     """How to train. `options` are all of the optimizer's, `common` all that every training has.
 
     A run is of `epochs`, of which this one trains those from `begins`, where it goes on from another one's checkpoint, to
-    `ends` (None: to the end), with which it leaves one. `curvature` names what is made of the curvature at its end
-    (`posthoc.table`).
+    `ends` (None: to the end), with which it leaves one. `curvature` names what is made of the curvature at its end,
+    each with its options (`posthoc.table`).
     """
 
     optimizer: str
@@ -61,7 +62,7 @@ class Plan:
     begins: int = 0
     ends: int | None = None
     measured: Measured | None = None
-    curvature: tuple[str, ...] = ()
+    curvature: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def until(self) -> int:
@@ -99,9 +100,12 @@ class Plan:
         return asks(self.optimizer)
 
     def hyper(self, steps: int) -> dict[str, Tensor]:
-        """Return the hyperparameters of `rule` for a training of `steps` steps in all, `lr` at its base."""
+        """Return the hyperparameters of `rule` for a training of `steps` steps in all, `lr` at its base.
+
+        Raise ValueError for a length that is given in steps and as a share of all.
+        """
         options = catalog.by_name(catalog.optimizer_info(self.optimizer).options)
-        own = {name: options[name].number(value) for name, value in self.options.items()}
+        own = {name: options[name].number(value) for name, value in in_steps(self.options, steps).items()}
         own |= {name: self.common[name] for name in (*_BEFORE, "ema")}
         own["swa_start"] = round(self.common["swa_start"] * steps)
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in own.items()}

@@ -66,7 +66,7 @@ def prepare(objective: Values, params: Values, *, folder: Path | None = None) ->
     data = find(_required(objective, "data"), folder)
     _check_task(data, name)
     data = data if plan.measured is None else hold_out(data, plan.measured.test)
-    plan = replace(plan, curvature=check_uses(objective.get("curvature", ()), data.task))
+    plan = replace(plan, curvature=check_uses(objective.get("curvature", []), data.task))
     network = build_network(_required(objective, "network"), data)
     device, precision = (
         device_of(objective.get("device", "cpu")),

@@ -4,7 +4,7 @@ A snapshot is a dict of numbers and of tensors on the CPU, so that it can be rea
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -74,8 +74,15 @@ def restore(state: State, saved: Snapshot) -> State:
         batches=saved["batches"],
         total=saved["total"],
         gauges=Gauges(**saved["gauges"]),
-        meter=Meter(**saved["meter"]) if saved.get("meter") else state.meter,
+        meter=_resumed(state.meter, saved.get("meter")),
     )
+
+
+def _resumed(meter: Meter | None, saved: Mapping[str, Any] | None) -> Meter | None:
+    """Return the meter as it was saved, in a process that holds what `meter` says."""
+    if not saved or meter is None:
+        return meter
+    return replace(Meter(**saved), before=meter.before)
 
 
 def _leaves(tree: Any) -> Iterator[Tensor]:  # noqa: ANN401 - tensors in any nest of sequences and mappings

@@ -18,6 +18,7 @@ from models.states import StudyState, TrialState
 from models.trials import list_trials, scores
 from search.records import StudyView, TrialRecord
 from search.space.constraints import Constraint
+from search.space.parameters import CategoricalParameter
 from search.studies import fronts, views
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse)
@@ -27,6 +28,7 @@ STUDIES_ON_A_PAGE = 50
 TRIALS_ON_A_PAGE = 50
 FRONT_ON_A_PAGE = 20
 ORDER = "best"
+OPTIMIZER = "optimizer"
 ENDED = frozenset({StudyState.COMPLETED, StudyState.CANCELLED, StudyState.FAILED})
 
 Width = Annotated[int, Query(ge=240, le=2000, description="In pixels")]
@@ -110,11 +112,21 @@ def _study_values(view: StudyView) -> dict[str, Any]:
         "thresholds": record.definition.thresholds,
         "counts": [(state.value, view.counts[state]) for state in TrialState if view.counts.get(state)],
         "best": view.best,
+        "compared": _compared(view),
         "space": [_parameter(name, p) for name, p in record.definition.model_dump(mode="json")["space"].items()],
         "constraints": [_constraint(given) for given in record.definition.constraints],
         # A study that ended may still wait for the trials that were told to stop.
         "live": record.state not in ENDED or record.progress.running > 0,
     }
+
+
+def _compared(view: StudyView) -> str | None:
+    """Name the parameter whose choices a measured study compares, once a trial has completed; None where there is none."""
+    definition = view.record.definition
+    choices = [name for name, given in definition.space.items() if isinstance(given, CategoricalParameter)]
+    if getattr(definition.objective, "measured", None) is None or not view.counts.get(TrialState.COMPLETED):
+        return None
+    return OPTIMIZER if OPTIMIZER in choices else next(iter(choices), None)
 
 
 def _trial_values(view: StudyView, trials: Sequence[TrialRecord]) -> dict[str, Any]:

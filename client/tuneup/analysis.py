@@ -1,4 +1,4 @@
-"""`tuneup importance`, `history` and `savings`: what a study's finished trials say."""
+"""`tuneup importance`, `history`, `savings` and `comparison`: what a study's finished trials say."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from tuneup.arguments import AsJson, Key, StudyId, Url
 from tuneup.client import Client
+from tuneup.comparison import comparison
 from tuneup.durations import format_duration
 from tuneup.output import number, print_json, print_pairs, print_rows, say
 from tuneup.shapes import HistoryRow, SavingsData
@@ -72,7 +73,7 @@ def savings(study_id: StudyId, *, as_json: AsJson = False, url: Url = None, api_
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands of `app`."""
-    for command in (importance, history, savings):
+    for command in (importance, history, savings, comparison):
         app.command()(command)
 
 

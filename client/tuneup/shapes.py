@@ -192,6 +192,36 @@ class SavingsData(TypedDict):
     seconds: dict[str, float] | None
 
 
+class MeanData(TypedDict):
+    """A mean over runs; the ends of its 95 % interval are null of a single run."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    runs: int
+
+
+class ComparedData(TypedDict):
+    """One choice at its best configuration: means by name over runs that completed, and their ratios to the baseline's."""
+
+    choice: Any
+    params: Params
+    runs: int
+    completed: int
+    values: dict[str, MeanData]
+    ratios: dict[str, MeanData]
+
+
+class ComparisonData(TypedDict):
+    """The choices of one parameter side by side, the best first."""
+
+    study_id: str
+    metric: MetricData
+    by: str
+    baseline: Any
+    data: list[ComparedData]
+
+
 class NoteData(TypedDict):
     """Something that an import did not carry over as it stood, and why."""
 

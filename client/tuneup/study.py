@@ -11,6 +11,7 @@ from tuneup.problems import json_object
 from tuneup.shapes import (
     FINAL_STATES,
     BestData,
+    ComparisonData,
     HistoryData,
     ImportanceData,
     Json,
@@ -29,6 +30,10 @@ PAGE_SIZE = 200
 
 def study_path(study_id: str) -> str:
     return f"/studies/{quote(study_id, safe='')}"
+
+
+def _given(**query: str | int | None) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items() if value is not None}
 
 
 class Study:
@@ -125,6 +130,15 @@ class Study:
         """Return what pruning has saved."""
         return cast("SavingsData", self._read("savings"))
 
+    def comparison(self, *, by: str | None = None, baseline: str | None = None) -> ComparisonData:
+        """Set the choices of the parameter `by` (optimizer) side by side, with ratios to one of them, by default the first."""
+        return cast("ComparisonData", self._read("comparison", by=by, baseline=baseline))
+
+    def comparison_file(self, file_format: str, *, by: str | None = None, baseline: str | None = None) -> bytes:
+        """Return the same as a file: a table in Markdown ("md") or a picture ("svg", "png")."""
+        query = _given(by=by, baseline=baseline, format=file_format)
+        return self._wire.send("GET", f"{study_path(self.id)}/comparison", params=query).content
+
     def pareto(self, *, reference: Mapping[str, float] | None = None) -> ParetoData:
         """Return the best trade-offs between the metrics that are optimized.
 
@@ -209,8 +223,7 @@ class Study:
         return self._wire.send("GET", f"{study_path(self.id)}/history.svg").content
 
     def _read(self, what: str, **query: str | int | None) -> Json:
-        asked = {name: str(value) for name, value in query.items() if value is not None}
-        return self._wire.get(f"{study_path(self.id)}/{what}", params=asked)
+        return self._wire.get(f"{study_path(self.id)}/{what}", params=_given(**query))
 
     def _act(self, verb: str) -> Self:
         response = self._wire.send("POST", f"{study_path(self.id)}:{verb}", key=str(uuid4()))

@@ -3,7 +3,8 @@
 Everything is computed when it is asked for, so that a step at which no curvature is due costs none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from ..rules.matrices import precise
 from .criteria import Criterion
 from .layers import Call, Layer, Seen, Tensors
 
+# How torch says that a function's slope has none of its own.
+UNKNOWN = "is not implemented"
 EMPIRICAL, SAMPLED, EXACT = SOURCES = ("empirical", "sampled", "exact")
 
 
@@ -120,7 +123,7 @@ class Batch:
 
         Many at once have one more axis in front, (c, *, ...), and so have their products.
         """
-        with torch.enable_grad():
+        with torch.enable_grad(), _differentiated_twice():
             if self._slopes is None:
                 found = torch.autograd.grad(self.forward.loss, self.params, create_graph=True, materialize_grads=True)
                 self._slopes = list(found)
@@ -132,7 +135,7 @@ class Batch:
         J is of the outputs by the parameters, H of the loss by the outputs. Raise ValueError where the outputs are not
         known, or are not what the loss is made of.
         """
-        with torch.enable_grad():
+        with torch.enable_grad(), _differentiated_twice():
             probe, slope, pulled = self._linearised()
             outputs = [self._outputs()]
             along = _pullback(pulled, [probe], vectors)
@@ -247,6 +250,20 @@ class Members:
             for place, batch in enumerate(self._batches)
         ]
         return _stacked(alone, axis)
+
+
+@contextmanager
+def _differentiated_twice() -> Iterator[None]:
+    """Say what to do where torch knows a function's slope and not that one's own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if UNKNOWN not in str(error):
+            raise
+        raise RuntimeError(
+            f"{str(error).splitlines()[0]}: products with curvature need it; if it is attention that torch fuses, run the "
+            "model in `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`"
+        ) from error
 
 
 def _stacked(members: Sequence[Tensors], axis: int = 0) -> list[Tensor]:

@@ -19,11 +19,17 @@ from . import draws
 class Criterion:
     """Of outputs (*, n, ..., k): `sampled(outputs, key, number)` a random vector like them, `exact` all (c, *, n, ..., k).
 
-    `key` (*,) and the number of the sample decide what is drawn.
+    `key` (*,) and the number of the sample decide what is drawn. Torch's sum of the loss is over rows, and where
+    `outputs_count` over the outputs of each.
     """
 
     sampled: Callable[[Tensor, Tensor, int], Tensor]
     exact: Callable[[Tensor], Tensor]
+    outputs_count: bool = False
+
+    def terms(self, outputs: Tensor) -> int:
+        """Return of how many terms torch's mean of the loss is the mean, of one model's outputs (n, ..., k)."""
+        return outputs.numel() if self.outputs_count else outputs.shape[:-1].numel()
 
 
 def _classes(outputs: Tensor, key: Tensor, number: int) -> Tensor:
@@ -64,7 +70,7 @@ def _every_output(outputs: Tensor) -> Tensor:
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
         "cross_entropy": Criterion(_classes, _every_class),
-        "squared_error": Criterion(_signs, _every_output),
+        "squared_error": Criterion(_signs, _every_output, outputs_count=True),
     }
 )
 

@@ -29,7 +29,9 @@ from .batch import Batch, Pass
 from .criteria import criterion
 from .extension.tape import Tape, examples, once
 from .layers import Layer
+from .lengths import in_steps
 from .methods import METHODS, known
+from .saved import check_shapes, merged, shapes_of
 
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
@@ -41,9 +43,10 @@ STEPPING = frozenset({"lr", "momentum", "weight_decay"})
 class Preconditioner:
     """Preconditions the gradients of a model's parameters, or of parameters that are given, by a method of the catalog.
 
-    `loss` names what the closure's loss is ("cross_entropy" of logits, "squared_error"), `reduction` whether it is the
-    mean over examples or their sum; gradients come out as those of the mean. Options are the method's, by their catalog
-    names; missing ones have their defaults. Parameters of no layer that the method knows keep their gradients; a warning
+    `loss` names what the closure's loss is ("cross_entropy" of logits, "squared_error"), `reduction` whether it is torch's
+    mean or sum: over rows, and of squared errors over outputs, too. Gradients come out as those of the mean. Options are the method's, by their catalog
+    names; missing ones have their defaults. `total_steps` is how many steps the training has, for options that are shares of
+    them (`lengths`). Parameters of no layer that the method knows keep their gradients; a warning
     names them once, and so does `plain`. Raise ValueError for an unknown method, loss or option, listing the valid ones,
     and for a value out of range.
     """
@@ -55,6 +58,7 @@ class Preconditioner:
         *,
         loss: str = "cross_entropy",
         reduction: str = "mean",
+        total_steps: int | None = None,
         **options: Any,  # noqa: ANN401 - numbers, switches and choices
     ) -> None:
         if method not in METHODS:
@@ -68,9 +72,8 @@ class Preconditioner:
             )
         self.method = method
         self._info = catalog.optimizer_info(method)
-        self.options = {
-            name: value for name, value in catalog.complete(self._info, options).items() if name not in STEPPING
-        }
+        complete = in_steps(catalog.complete(self._info, options), total_steps)
+        self.options = {name: value for name, value in complete.items() if name not in STEPPING}
         numbers = catalog.by_name(self._info.options)
         self._options = {
             name: torch.tensor(numbers[name].number(value), dtype=torch.float64) for name, value in self.options.items()
@@ -108,24 +111,26 @@ class Preconditioner:
             self._link = METHODS[self.method].link(batch.layers)
             self._state = self._link.init(_precise(params))
         if self._saved is not None:
-            self._state, self._saved = self._state._replace(**self._saved), None
+            self._state, self._saved = merged(self._state, self._saved), None
         grads = _precise(batch.gradients())
         with torch.no_grad():
             found, self._state = self._link.step(grads, self._state, params, self._hyper(lr), batch)
             for param, grad in zip(params, found, strict=True):
                 param.grad = grad.to(param.dtype)
         loss = batch.forward.loss.detach()
-        return loss if self._reduction == "mean" else loss * batch.weights.shape[-1]
+        return loss if self._reduction == "mean" else loss * self._terms(batch.forward)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on: the method's state by name, lists of tensors and tensors."""
         state = self._saved if self._state is None or self._saved is not None else self._state._asdict()
-        return {"method": self.method, "state": None if state is None else dict(state)}
+        shapes = shapes_of(self._named)
+        return {"method": self.method, "shapes": shapes, "state": None if state is None else dict(state)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a saved state. Raise ValueError if it is of another method."""
+        """Go on from a saved state. Raise ValueError if it is of another method or of another network."""
         if saved["method"] != self.method:
             raise ValueError(f"the state is of {saved['method']}, and this is {self.method}")
+        check_shapes(self._named, saved.get("shapes"))
         self._saved = saved["state"]
 
     def _look(self, closure: Closure, params: list[Tensor]) -> Batch:
@@ -158,7 +163,18 @@ class Preconditioner:
                 "the closure must return the loss, one number that depends on the parameters, without calling backward"
             )
         given = Pass(loss, outputs, tape.calls)
-        return given if self._reduction == "mean" else replace(given, loss=loss / _examples(given))
+        return given if self._reduction == "mean" else replace(given, loss=loss / self._terms(given))
+
+    def _terms(self, found: Pass) -> int:
+        """Return how many terms a loss is the sum of. Raise ValueError where that is not to be told."""
+        if found.outputs is not None:
+            return self._criterion.terms(found.outputs)
+        if self._criterion.outputs_count:
+            raise ValueError(
+                "a sum of squared errors is over outputs, too: return (loss, outputs) from the closure, so that they can "
+                "be counted"
+            )
+        return _examples(found)
 
     def _with(self, closure: Closure, moved: Sequence[Tensor]) -> Closure:
         """Return the closure with other tensors in the places of the model's parameters, and its buffers left alone."""

@@ -6,6 +6,7 @@ the Fisher information. Give float64 where eigenvalues far apart matter.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -56,23 +57,31 @@ def power(product: Product, start: Tensor, iterations: int) -> Tensor:
 
 
 def lanczos(product: Product, start: Tensor, iterations: int) -> Tridiagonal:
-    """Return the matrix on the space of start, A start, A^2 start, ...; of d dimensions at most.
+    """Return the matrix on the space of start, A start, A^2 start, ...; of d dimensions at most."""
+    *_, last = growing(product, start, iterations)
+    return last
+
+
+def growing(product: Product, start: Tensor, iterations: int) -> Iterator[Tridiagonal]:
+    """Yield the matrix on spaces of 1, 2, ... dimensions, each for one product more; of d at most, at least one.
 
     Each new vector is made orthogonal to all before it. Where there is none left, another direction goes on, with 0 beside
     the diagonal. Source: Lanczos, 1950; full orthogonalisation as in Golub and Van Loan, Matrix Computations, 10.3.
     """
     vector = _unit(start)
-    basis, diagonal, beside = [vector], [], []
-    for number in range(1, min(iterations, start.shape[-1]) + 1):
-        moved = product(vector)
+    basis: list[Tensor] = [vector]
+    diagonal: list[Tensor] = []
+    beside: list[Tensor] = []
+    dimensions, empty = max(1, min(iterations, start.shape[-1])), start.new_zeros(*start.shape[:-1], 0)
+    while True:
+        moved, rows = product(vector), torch.stack(basis, dim=-2)
         diagonal.append(_dot(vector, moved))
-        if number < min(iterations, start.shape[-1]):
-            vector, length = _another(moved, torch.stack(basis, dim=-2))
-            basis.append(vector)
-            beside.append(length)
-    empty = start.new_zeros(*start.shape[:-1], 0)
-    off = torch.stack(beside, dim=-1) if beside else empty
-    return Tridiagonal(torch.stack(diagonal, dim=-1), off, torch.stack(basis, dim=-2))
+        yield Tridiagonal(torch.stack(diagonal, dim=-1), torch.stack(beside, dim=-1) if beside else empty, rows)
+        if len(diagonal) == dimensions:
+            return
+        vector, length = _another(moved, rows)
+        basis.append(vector)
+        beside.append(length)
 
 
 def ritz(tridiagonal: Tridiagonal) -> tuple[Tensor, Tensor]:
@@ -122,7 +131,12 @@ def quadrature(product: Product, probes: Tensor, iterations: int) -> Quadrature:
 
     Source: stochastic Lanczos quadrature; Ubaru, Chen and Saad, Fast estimation of tr(f(A)), 2017.
     """
-    values, vectors = ritz(lanczos(product, probes, iterations))
+    return nodes_of(lanczos(product, probes, iterations))
+
+
+def nodes_of(tridiagonal: Tridiagonal) -> Quadrature:
+    """Return the nodes of the matrix as the vectors saw it that its space began with."""
+    values, vectors = ritz(tridiagonal)
     return Quadrature(values, vectors[..., 0, :].square())
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from search.definition.catalog_checks import option_faults
-from search.definition.kinds import USES
 from search.definition.metric_checks import name_faults, objective_faults
 from search.definition.networks import Network, TransformerNetwork
 from search.definition.objectives import RECIPES, NetworkKind, Recipe
 from search.definition.strategy_checks import strategy_faults
+from search.definition.uses import USES
 from search.definition.warmup_checks import warmup_faults
 from search.errors import Fault
 from search.space.axes import grid_axis
@@ -29,13 +29,13 @@ _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the sa
 class Parts:
     """What could be read. None is what could not, or is not there.
 
-    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter. `terms` are the names in each constraint, read or not.
+    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter. `terms` are the names in each constraint, read or not, and `curvature` those of uses in their order.
     """
 
     recipe: Recipe | None = None
     data: str | None = None
     network: Network | None = None
-    curvature: tuple[str, ...] = ()
+    curvature: tuple[str | None, ...] = ()
     epochs: int | None = None
     fixed: Mapping[str, Setting] = field(default_factory=dict)
     metric_names: Mapping[int, str] = field(default_factory=dict)
@@ -95,11 +95,11 @@ def _objective_faults(recipe: Recipe, name: str | None, network: Network | None)
     return faults
 
 
-def _curvature_faults(recipe: Recipe, listed: tuple[str, ...]) -> list[Fault]:
+def _curvature_faults(recipe: Recipe, listed: tuple[str | None, ...]) -> list[Fault]:
     faults, valid = [], [use.name for use in recipe.curvature]
     for index, name in enumerate(listed):
         path = f"objective.curvature[{index}]"
-        if name in listed[:index]:
+        if name is not None and name in listed[:index]:
             faults.append(Fault(path, f"{name!r} is listed already"))
         if name not in valid and name in USES:
             faults.append(Fault(path, f"is not for the recipe {recipe.name}; valid are {', '.join(valid)}"))

@@ -1,18 +1,16 @@
 """The kinds of objectives: what a trial runs."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from search.definition.bounds import MOST_TRIALS, Name
 from search.definition.networks import AnyNetwork, RegisteredNetwork
 from search.definition.options import is_option
+from search.definition.uses import AnyUse
 from search.space.parameters import Fixed, Part, Scalar, Setting, Value, absent
 
-# What can be made of curvature; each recipe says which.
-Use: TypeAlias = Literal["laplace", "forgetting", "saliency", "noise_scale", "spectrum"]
-USES: tuple[Use, ...] = get_args(Use)
 # Fields of an objective that a space may search instead.
 FIXABLE = ("optimizer", "schedule", "lr", "warmup", "batch_size")
 
@@ -85,11 +83,11 @@ class RecipeObjective(Runnable):
     measured: Measurement | None = Field(
         None, exclude_if=absent, description="Absent = trained with others, unmeasured"
     )
-    curvature: Annotated[tuple[Use, ...], Field(strict=False, min_length=1)] | None = Field(
+    curvature: Annotated[tuple[AnyUse, ...], Field(strict=False, min_length=1)] | None = Field(
         None,
         exclude_if=absent,
         description="What is made of the curvature where training ends, reported with the last step; see docs/curvature.md",
-        examples=[["laplace", "saliency"]],
+        examples=[["laplace", {"name": "saliency", "sparsity": 0.9}]],
     )
 
     @property

@@ -33,6 +33,7 @@ from search.definition.schema import MOST_CONSTRAINTS, StudyDefinition
 from search.definition.searches import STRATEGIES, BayesianSearch, GridSearch, PbtSearch, Search
 from search.definition.starts import start_faults
 from search.definition.structure import METRIC, NETWORK, SHAPES, read, read_constraint, read_parameter, shape_of
+from search.definition.uses import use_name
 from search.definition.verdicts import Verdict, verdict_faults
 from search.errors import Fault, InvalidStudy
 from search.space.parameters import is_whole
@@ -273,7 +274,7 @@ class _Reader:
             "data": _text(raw, "data"),
             "epochs": None if "objective.epochs" in bad else _whole(raw, "epochs"),
             "network": read(NETWORK, raw.get("network"), "").value,
-            "curvature": _texts(raw.get("curvature")),
+            "curvature": _uses(raw.get("curvature")),
             "fixed": {
                 name: value
                 for name, value in raw.items()
@@ -298,8 +299,8 @@ def _optimized(raw: list[Any]) -> tuple[str, ...] | None:
     return tuple(_text(item, "name") or "?" for item, role in zip(raw, roles, strict=True) if role == "optimize")
 
 
-def _texts(raw: object) -> tuple[str, ...]:
-    return tuple(item for item in raw if isinstance(item, str)) if isinstance(raw, list) else ()
+def _uses(raw: object) -> tuple[str | None, ...]:
+    return tuple(use_name(item) for item in raw) if isinstance(raw, list) else ()
 
 
 def _whole(raw: object, name: str) -> int | None:

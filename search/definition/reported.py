@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from optim.catalog import Option
+
 
 @dataclass(frozen=True, slots=True)
 class ReportedMetric:
@@ -14,13 +16,24 @@ class ReportedMetric:
 
 @dataclass(frozen=True, slots=True)
 class CurvatureUse:
-    """A use of curvature that `objective.curvature` may list; its metrics are reported with the last step alone."""
+    """A use of curvature that `objective.curvature` may list; its metrics are reported with the last step alone.
+
+    `options` may be given beside its name.
+    """
 
     name: str
     title: str
     metrics: tuple[ReportedMetric, ...]
+    options: tuple[Option, ...] = ()
 
 
+STRENGTH = Option(
+    "strength", "float", 100.0, 0.0, 1e9,
+    low_open=True, title="lambda of elastic weight consolidation: how hard the first task is held on to",
+)  # fmt: skip
+SPARSITY = Option(
+    "sparsity", "float", 0.8, 0.0, 1.0, low_open=True, high_open=True, title="Share of the weights that are set to 0"
+)
 # What is watched in every run of ours.
 GAUGES = (
     ReportedMetric("grad_norm", "Norm of the gradient, a mean over steps of the epoch", "minimize"),
@@ -56,9 +69,10 @@ def _saliency(measure: str, title: str, goal: str) -> CurvatureUse:
         "saliency",
         "Pruning by the Fisher information: which weights matter",
         tuple(
-            ReportedMetric(f"{way}_{measure}", f"{title} without 80 % of the weights, {which}", goal)
+            ReportedMetric(f"{way}_{measure}", f"{title} without most of the weights (sparsity), {which}", goal)
             for way, which in ways.items()
         ),
+        (SPARSITY,),
     )
 
 
@@ -74,13 +88,19 @@ _ANY = (
         (
             ReportedMetric("hessian_top", "Its largest eigenvalue", "minimize"),
             ReportedMetric("hessian_trace", "Its trace", "minimize"),
+            ReportedMetric("hessian_lowest", "The least eigenvalue that was found", "maximize"),
+            ReportedMetric("hessian_negative", "What share of all curvature is downwards", "minimize"),
+            ReportedMetric("hessian_rank", "Effective rank: of how many equal eigenvalues it might be", "maximize"),
+            ReportedMetric("hessian_tail", "Share of eigenvalues over a hundredth of the largest in size", "minimize"),
         ),
     ),
 )
 
 CLASSIFIER_USES = (
     _laplace((*_LIKELIHOODS, *_CALIBRATION)),
-    CurvatureUse("forgetting", "Elastic weight consolidation: what a second task leaves of the first", _MEMORIES),
+    CurvatureUse(
+        "forgetting", "Elastic weight consolidation: what a second task leaves of the first", _MEMORIES, (STRENGTH,)
+    ),
     _saliency("accuracy", "Accuracy", "maximize"),
     *_ANY,
 )

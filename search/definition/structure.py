@@ -21,6 +21,7 @@ from search.definition.prunings import COMPARING, PRUNINGS, AnyPruning, Patience
 from search.definition.schema import AnyParameter, StudyDefinition
 from search.definition.searches import STRATEGIES, AnySearch
 from search.definition.starts import Fingerprint, WarmStart
+from search.definition.uses import USE_FORMS
 from search.definition.verdicts import Verdict
 from search.errors import Fault
 from search.space.constraints import Constraint
@@ -82,15 +83,20 @@ def shape_of(name: str, raw: object) -> Shape:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A part within a part: under which field, and its model, or its models by kind."""
+    """A part within a part: under which field, and its model, or its models by kind; one of many if it is `listed`."""
 
     name: str
     model: type[BaseModel] | None = None
-    kinds: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    kinds: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
+    listed: bool = False
 
 
 _INNER: Mapping[type[BaseModel], tuple[Inner, ...]] = {
-    RecipeObjective: (Inner("network", kinds=NETWORKS), Inner("measured", Measurement)),
+    RecipeObjective: (
+        Inner("network", kinds=NETWORKS),
+        Inner("measured", Measurement),
+        Inner("curvature", kinds=USE_FORMS, listed=True),
+    ),
     Measurement: (Inner("target", Target),),
     PatiencePruning: (Inner("rule", kinds=COMPARING),),
     Stopping: (Inner("no_improvement", NoImprovement),),
@@ -110,8 +116,7 @@ def read(shape: Shape, raw: object, path: str) -> Reading:
     try:
         return Reading(shape.adapter.validate_python(raw), [])
     except ValidationError as wrong:
-        errors = wrong.errors(include_url=False)
-        return Reading(None, [fault for error in errors for fault in _translate(error, shape, path)])
+        return Reading(None, [fault for error in _errors(wrong) for fault in _translate(error, shape, path)])
 
 
 def read_parameter(raw: object, path: str) -> Reading:
@@ -120,7 +125,7 @@ def read_parameter(raw: object, path: str) -> Reading:
     try:
         return Reading(shape.adapter.validate_python(raw), [])
     except ValidationError as wrong:
-        errors = wrong.errors(include_url=False)
+        errors = _errors(wrong)
     faults = [fault for error in errors for fault in _translate(error, shape, path)]
     kind = raw.get("type") if isinstance(raw, Mapping) else None
     model = PARAMETERS.get(kind) if isinstance(kind, str) else None
@@ -139,7 +144,7 @@ def read_constraint(raw: object, path: str) -> Reading:
     try:
         return Reading(CONSTRAINT.adapter.validate_python(raw), [])
     except ValidationError as wrong:
-        errors = wrong.errors(include_url=False)
+        errors = _errors(wrong)
     faults = [fault for error in errors for fault in _translate(error, CONSTRAINT, path)]
     if isinstance(raw, Mapping):
         bad = {str(error["loc"][0]) for error in errors if error["loc"]}
@@ -151,6 +156,15 @@ def read_constraint(raw: object, path: str) -> Reading:
 def _contradictions(model: type[Part], good: Mapping[str, Any], bad: set[str], path: str) -> list[Fault]:
     """Say what contradicts what among the well-formed fields; where all are, the model's own check has said it."""
     return [Fault(f"{path}.{where}", message) for where, message in model.complaints(good)] if bad else []
+
+
+def _errors(wrong: ValidationError) -> list[ErrorDetails]:
+    """Return what is wrong, without that a list is too short whose entries are enough and wrong."""
+    return [
+        error
+        for error in wrong.errors(include_url=False)
+        if error["type"] != "too_short" or len(error["input"]) < error["ctx"]["min_length"]
+    ]
 
 
 def _translate(error: ErrorDetails, shape: Shape, path: str) -> list[Fault]:
@@ -175,12 +189,12 @@ def _innermost(model: type[BaseModel] | None, loc: list[int | str]) -> tuple[typ
     """Return the model that the last step of a location is a field of, and the location without kinds, which are no steps."""
     for place, step in enumerate(loc[:-1]):
         inner = next((each for each in _INNER.get(model, ()) if each.name == step), None) if model is not None else None
-        if inner is None:
+        at = place + 2 if inner is not None and inner.listed else place + 1
+        if inner is None or at >= len(loc):
             break
-        kind = loc[place + 1]
-        model = inner.kinds[str(kind)] if inner.kinds else inner.model
+        model = inner.kinds[str(loc[at])] if inner.kinds else inner.model
         if inner.kinds:
-            return model, [*loc[: place + 1], *loc[place + 2 :]]
+            return model, [*loc[:at], *loc[at + 1 :]]
     return model, loc
 
 

@@ -1,30 +1,39 @@
-"""Check that a study says once how long it warms up, and that its training is longer than that."""
+"""Check that a study says once how long something takes, and that its training is longer than its warm-up."""
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from optim.catalog import COMMON
+from optim.catalog import COMMON, SHARES
 from search.errors import Fault
 from search.space.derived import bounds
 from search.space.nodes import Space
 from search.space.parameters import CategoricalParameter, DerivedParameter, FixedParameter, Setting, is_whole
 
-_STEPS, _SHARE = "warmup_steps", "warmup"
+_STEPS = "warmup_steps"
+# What counts steps, and what says the same as a share of all: the message, and the other name.
+_TWICE: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {_STEPS: ("says how long the warm-up is", "warmup")}
+    | {steps: ("says how many steps it takes", share) for steps, share in SHARES.items()}
+)
 _BATCHES = ("batch_mode", "batch_size")
 
 
 def warmup_faults(
     fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str], *, epochs: int | None, examples: int | None
 ) -> list[Fault]:
-    """Return what is wrong with the warm-up's length; `examples` are those trained on, None where that is unknown.
+    """Return what is wrong with lengths, given in steps or as shares; `examples` are those trained on, None where that is unknown.
 
     The steps compared are the fewest that any configuration trains: with the largest batch, or the whole data as one.
     """
-    given = {name for name in (_STEPS, _SHARE) if name in fixed or name in space or name in faulty}
-    faults = []
-    if given == {_STEPS, _SHARE}:
-        path = f"{'objective' if _STEPS in fixed else 'space'}.{_STEPS}"
-        faults.append(Fault(path, f"says how long the warm-up is, and so does {_SHARE}: drop one of the two"))
+    given = fixed.keys() | space.keys() | faulty
+    faults = [
+        Fault(
+            f"{'objective' if steps in fixed else 'space'}.{steps}", f"{says}, and so does {share}: drop one of the two"
+        )
+        for steps, (says, share) in _TWICE.items()
+        if {steps, share} <= given
+    ]
     if epochs is not None and examples is not None and not faulty & {_STEPS, *_BATCHES}:
         faults += _length_faults(fixed, space, epochs, examples)
     return faults

@@ -43,6 +43,33 @@ ANALYSES: Mapping[str, Any] = {
         "steps": {"run": 80, "saved": 120, "full": 20},
         "seconds": {"run": 90.0, "saved": 125.0},
     },
+    "comparison": {
+        "metric": METRIC,
+        "by": "optimizer",
+        "baseline": "sgd",
+        "data": [
+            {
+                "choice": "kfac",
+                "params": {"optimizer": "kfac", "lr": 0.1},
+                "runs": 3,
+                "completed": 3,
+                "values": {
+                    "train_loss": {"mean": 0.125, "low": None, "high": None, "runs": 3},
+                    "val_loss": {"mean": 0.25, "low": 0.125, "high": 0.375, "runs": 3},
+                    "peak_memory": {"mean": 4.0, "low": 3.5, "high": 4.5, "runs": 3},
+                },
+                "ratios": {"peak_memory": {"mean": 2.0, "low": None, "high": None, "runs": 3}},
+            },
+            {
+                "choice": "sgd",
+                "params": {"optimizer": "sgd", "lr": 0.1},
+                "runs": 3,
+                "completed": 1,
+                "values": {"val_loss": {"mean": 0.5, "low": None, "high": None, "runs": 1}},
+                "ratios": {},
+            },
+        ],
+    },
 }
 
 

@@ -1,13 +1,14 @@
-"""`tuneup importance`, `history` and `savings`, and the same from Python."""
+"""`tuneup importance`, `history`, `savings` and `comparison`, and the same from Python."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import tuneup
-from tests.client.fake_service import ANALYSES, NOW, FakeService
+from tests.client.fake_service import ANALYSES, NOW, Answer, FakeService
 from tuneup.cli import app
 
 pytestmark = pytest.mark.usefixtures("url")
@@ -47,6 +48,43 @@ def test_savings_are_said_in_words(created: str) -> None:
     ]
 
 
+def test_a_comparison_is_a_table(created: str, service: FakeService) -> None:
+    result = run("comparison", created, "--by", "optimizer", "--baseline", "sgd")
+    assert result.stdout.splitlines() == [
+        "optimizer\truns\tval_loss\tpeak_memory",
+        "kfac\t3/3\t0.25 ± 0.12\t4 ± 0.5 (2x)",
+        "sgd\t1/3\t0.5\t",
+    ]
+    assert "each optimizer at its best by val_loss (minimize), ratios to sgd" in result.stderr
+    assert service.requests[-1].query == {"by": "optimizer", "baseline": "sgd"}
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("md", "text/markdown"), ("svg", "image/svg+xml"), ("PNG", "image/png")])
+def test_a_comparison_is_written_as_its_ending_says(
+    created: str, service: FakeService, tmp_path: Path, ending: str, kind: str
+) -> None:
+    found = service.answer
+
+    def answer(request: Any) -> Answer:
+        return Answer(200, "a file", kind) if request.path.endswith("/comparison") else found(request)
+
+    service.answer = answer  # type: ignore[method-assign]
+    output = tmp_path / f"methods.{ending}"
+    result = run("comparison", created, "--output", output)
+    assert result.exit_code == 0, result.stderr
+    assert output.read_text() == "a file"
+    assert service.requests[-1].query == {"format": ending.lower()}
+    assert f"wrote {output}" in result.stderr.replace("\n", "")
+
+
+def test_bad_usage_of_a_comparison(created: str, tmp_path: Path) -> None:
+    unknown = run("comparison", created, "--output", tmp_path / "methods.pdf")
+    assert unknown.exit_code == 2
+    assert "end its name in .md, .svg, .png" in " ".join(unknown.stderr.replace("│", " ").split())
+    assert run("comparison", created, "--json", "--output", tmp_path / "methods.md").exit_code == 2
+    assert not list(tmp_path.glob("methods*"))
+
+
 @pytest.mark.parametrize("what", ANALYSES)
 def test_json_is_what_the_service_said(created: str, what: str) -> None:
     assert json.loads(run(what, created, "--json").stdout) == {"study_id": created, **ANALYSES[what]}
@@ -58,6 +96,8 @@ def test_a_study_has_them_in_python(created: str, client: tuneup.Client, service
     assert study.history(points=7)["total"] == 2
     assert service.requests[-1].query == {"points": "7"}
     assert study.savings()["steps"]["saved"] == 120
+    assert study.comparison(by="optimizer")["data"][1]["completed"] == 1
+    assert service.requests[-1].query == {"by": "optimizer"}
 
 
 def test_an_unknown_method_is_bad_usage(created: str) -> None:

@@ -110,6 +110,51 @@ def test_pages_are_whole(watched: Watched, site: Site, width: int, height: int, 
     assert f"/v1/studies/{study}" in watched.asked
 
 
+MEASURED = {
+    "objective": {
+        "recipe": "classifier",
+        "data": "wine",
+        "network": {"kind": "mlp", "hidden": [8]},
+        "epochs": 2,
+        "measured": {"test": 0.2},
+        "curvature": ["spectrum", {"name": "saliency", "sparsity": 0.5}],
+    },
+    "space": {
+        "optimizer": {"type": "categorical", "choices": ["sgd", "kfac"]},
+        "lr": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log"},
+    },
+}
+
+
+def test_a_measured_study_links_to_its_comparison(hurried: Watched, site: Site) -> None:
+    study = site.add(**MEASURED)
+    page = hurried.page
+    page.goto(f"{site.url}/studies/{study}")
+    expect(page.locator("#comparison")).to_have_count(0)  # nothing has completed
+
+    site.end(0.5)
+    later(page)
+    card = page.get_by_role("region", name="Side by side")
+    expect(card).to_contain_text("Each optimizer at its best configuration", timeout=10_000)
+    links = {link.inner_text(): str(link.get_attribute("href")) for link in card.get_by_role("link").all()}
+    assert list(links) == ["figure", "table", "data"]
+    read = {title: page.request.get(f"{site.url}{address}") for title, address in links.items()}
+    assert {title: answer.status for title, answer in read.items()} == {"figure": 200, "table": 200, "data": 200}
+    assert read["figure"].headers["content-type"] == "image/svg+xml"
+    assert read["table"].text().startswith("# wine")
+    assert read["data"].json()["by"] == "optimizer"
+    expect(page.locator("dl")).to_contain_text('"sparsity": 0.5')
+    assert hurried.wrong() == []
+
+
+def test_a_study_that_compares_nothing_has_no_such_links(watched: Watched, site: Site) -> None:
+    watched.page.goto(f"{site.url}/studies/{site.add(space=MEASURED['space'])}")
+    site.end(0.5)
+    watched.page.reload()
+    expect(watched.page.locator("tbody tr[id]")).to_have_count(1)
+    expect(watched.page.locator("#comparison")).to_have_count(0)
+
+
 def test_a_finished_trial_appears_by_itself(hurried: Watched, site: Site) -> None:
     study = site.add()
     site.end(0.5)

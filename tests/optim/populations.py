@@ -45,6 +45,8 @@ REACHES: Mapping[str, tuple[float, float]] = {
     "curvature_interval": (1, 6),
     "interval_warmup": (0, 8),
     "interval_ramp": (0, STEPS),
+    "interval_warmup_share": (0.0, 1.0),
+    "interval_ramp_share": (0.0, 1.0),
     "eps1": (0.0, 1e-3),
     "eps2": (1e-4, 1e-2),
     "d": (0.5, 2.0),

@@ -9,7 +9,7 @@ import torch
 from tests.training.recorder import measure, objective
 from training.data.bundled import load
 from training.data.splitting import hold_out
-from training.meter import Meter, held
+from training.meter import Measured, Meter, begin_measuring, held, peak_memory
 from training.plan import plan_of
 from training.population.places import place_for
 from training.recipes import prepare
@@ -66,6 +66,34 @@ def test_the_meter_goes_with_checkpoints() -> None:
     again = restore(_state(Meter()), snapshot(state))
     assert again.meter == meter
     assert seen
+
+
+CPU = torch.device("cpu")
+
+
+def test_memory_is_counted_from_where_the_run_began() -> None:
+    earlier = torch.ones(10**7)
+    before = begin_measuring(CPU)
+    assert before > 40
+    meter = Meter(before=before)
+    taken = torch.ones(2 * 10**7)
+    meter.take(Measured(test=0.2), {}, device=CPU)
+    assert 80 <= meter.peak < 110
+    assert len(earlier) + len(taken) == 3 * 10**7
+
+
+def test_what_others_freed_hides_nothing() -> None:
+    pieces = [torch.ones(2000) for _ in range(10_000)]
+    del pieces
+    meter = Meter(before=begin_measuring(CPU))
+    again = [torch.ones(2000) for _ in range(10_000)]
+    assert peak_memory(CPU) - meter.before > 0.9 * 8 * len(again) / 1000
+
+
+def test_a_run_that_goes_on_elsewhere_counts_from_what_is_held_there() -> None:
+    saved = snapshot(_state(Meter(before=300.0, peak=7.0)))
+    again = restore(_state(Meter(before=500.0)), saved)
+    assert again.meter == Meter(before=500.0, peak=7.0)
 
 
 def test_what_an_optimizer_holds_is_counted() -> None:

@@ -85,6 +85,14 @@ def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
         plan_of({}, {"warmup_steps": 20}).factor(20)
 
 
+def test_intervals_warm_up_for_a_share_of_all_steps() -> None:
+    given = {"optimizer": "kfac", "interval_warmup_share": 0.3, "interval_ramp_share": 0.55}
+    hyper = plan_of(given, {}).hyper(20)
+    assert [float(hyper[name]) for name in catalog.SHARES] == [6, 11]
+    with pytest.raises(ValueError, match="interval_warmup and interval_warmup_share: give the length in steps or"):
+        plan_of(given, {"interval_warmup": 4}).hyper(20)
+
+
 def test_only_the_plateau_follows_the_validation_loss() -> None:
     plan = plan_of({}, {"schedule": "plateau", "decay_patience": 1, "decay_gamma": 0.5})
     state = plan.plateau()

@@ -26,17 +26,17 @@ LAMBDA = 100.0
 _MEASURE = "accuracy"
 
 
-def forgetting(trained: Trained) -> Pieces[Values]:
+def forgetting(trained: Trained, *, strength: float = LAMBDA) -> Pieces[Values]:
     """Return the accuracy on both tasks after the second: `*_kept` on the first, `*_learned` on the second.
 
-    `ewc_*` with consolidation, `plain_*` without. Raise Unavailable where no layer is known and where a run diverges.
+    `ewc_*` with consolidation of this strength, which is lambda, `plain_*` without. Raise Unavailable where no layer is known and where a run diverges.
     """
     order = Generator()
     order.set_state(trained.order)
     second = renamed(trained.data, order)
     information = yield from fisher.diagonal(trained)
     found: Values = {}
-    for name, link in (("ewc", consolidation(trained.params, information)), ("plain", None)):
+    for name, link in (("ewc", consolidation(trained.params, information, strength)), ("plain", None)):
         params = yield from retrained(trained, second, start=trained.params, link=link)
         for ending, data in (("kept", trained.data), ("learned", second)):
             found[f"{name}_{ending}"] = evaluate(trained.course.network, data, params, data.val)[_MEASURE]

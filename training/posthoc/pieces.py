@@ -28,9 +28,10 @@ def look_back(run: Run) -> None:
 def _pieces(run: Run, findings: Findings) -> Iterator[None]:
     """Find the values of one use after another; none of a run that has diverged, as its end will say."""
     uses = USES[run.course.data.task.name]
-    for name in () if run.state.gauges.over else run.course.plan.curvature:
+    wanted = {} if run.state.gauges.over else run.course.plan.curvature
+    for name, options in wanted.items():
         try:
-            values = yield from uses[name](trained(run))
+            values = yield from uses[name](trained(run), **options)
         except Unavailable as why:
             findings.notes.append(f"no {name}: {why}")
         except (RuntimeError, MemoryError) as error:

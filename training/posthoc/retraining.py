@@ -41,7 +41,7 @@ def retrained(
 
 
 def _begun(trained: Trained, data: Data, start: Tensors | None, link: Rule[tuple[()]] | None) -> Run:
-    plan = replace(trained.course.plan, begins=0, ends=None, measured=None, curvature=())
+    plan = replace(trained.course.plan, begins=0, ends=None, measured=None, curvature={})
     course = set_out(trained.course.network, data, plan, device=trained.course.device)
     if link is not None:
         course = replace(course, rule=chain(link, course.rule))

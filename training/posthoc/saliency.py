@@ -21,8 +21,8 @@ from training.posthoc.trained import Pieces, Trained, Values
 SPARSITY = 0.8
 
 
-def saliency(trained: Trained) -> Pieces[Values]:
-    """Return how well the network does on the validation part with the least SPARSITY of its weights set to 0.
+def saliency(trained: Trained, *, sparsity: float = SPARSITY) -> Pieces[Values]:
+    """Return how well the network does on the validation part with the least of its weights set to 0, this share of them.
 
     `pruned_*` by saliency, `pruned_magnitude_*` by size, `pruned_random_*` by chance; * is each measure of the task.
     Raise Unavailable where no layer is known.
@@ -37,7 +37,7 @@ def saliency(trained: Trained) -> Pieces[Values]:
     weights = [layer.places[0] for layer in trained.matrices]
     found: Values = {}
     for name, scores in ways.items():
-        left = evaluate(trained.course.network, data, pruned(params, scores, weights), data.val)
+        left = evaluate(trained.course.network, data, pruned(params, scores, weights, sparsity), data.val)
         found |= {f"{name}_{measure}": left[measure] for measure in data.task.measures}
         yield
     return found

@@ -1,15 +1,26 @@
-"""How curved the loss is where training ended: the largest eigenvalue and the trace of its Hessian.
+"""How curved the loss is where training ended: the largest eigenvalue and the trace of its Hessian, and how its d eigenvalues lie.
 
 The Hessian is that of the mean loss of at most EXAMPLES examples of the training part, known by its products with vectors
 (see `optim.precondition.spectrum`). The largest eigenvalue is found by Lanczos' method, begun again every few products
 from the eigenvector so far, until it moves no more; the trace by random vectors of signs (Hutchinson, 1989).
+
+Of the density of eigenvalues, which stochastic Lanczos quadrature gives as nodes with weights, what is reported are sums
+
+    lowest     the least node
+    negative   sum over l < 0 of |l| / sum of |l|      what share of all curvature is downwards
+    rank       (sum of |l|)^2 / sum of l^2             of how many equal eigenvalues it might be: 1 to d
+    tail       how many |l| > TAIL max |l|, of d       the share of directions that are curved to speak of
+
+since a measurement is a number, and each of these can be compared between networks of any size.
 """
 
 import torch
 from torch import Generator, Tensor
 
 from optim.precondition import spectrum as spectra
+from optim.precondition.batch import UNKNOWN
 from optim.precondition.operations.products import HESSIAN, Product, joined, product_of
+from optim.precondition.spectrum import Quadrature
 from training.curvature import batch_of
 from training.posthoc.trained import Pieces, Trained, Unavailable, Values
 
@@ -20,16 +31,32 @@ PRODUCTS, RESTARTS = 4, 32
 CLOSE = 1e-3
 # Random vectors for the trace.
 PROBES = 32
-# How torch says that a function's slope has none of its own.
-_UNKNOWN = "is not implemented"
+# For the density: random vectors, and products with each.
+VECTORS, DEPTH = 8, 24
+# An eigenvalue counts that is more than this share of the largest in size.
+TAIL = 0.01
 
 
 def spectrum(trained: Trained) -> Pieces[Values]:
-    """Return `hessian_top` and `hessian_trace`. Raise Unavailable where the network cannot be differentiated twice."""
+    """Return `hessian_top`, `hessian_trace`, and of the density `hessian_lowest` and so on. Raise Unavailable where the network cannot be differentiated twice."""
     product, like = _product(trained)
     top = yield from _top(product, spectra.signs(trained.key(0), 1, like)[0])
     trace = yield from _trace(product, spectra.signs(trained.key(1), PROBES, like))
-    return {"hessian_top": top, "hessian_trace": trace}
+    nodes = yield from _nodes(product, spectra.signs(trained.key(2), VECTORS, like))
+    return {"hessian_top": top, "hessian_trace": trace, **summary(nodes, len(like))}
+
+
+def summary(nodes: Quadrature, dimensions: int) -> Values:
+    """Return what the density of so many eigenvalues comes to; all 0 but the lowest where none is but 0."""
+    weights, sizes = nodes.weights / len(nodes.weights), nodes.nodes.abs()
+    whole, squares = float((weights * sizes).sum()), float((weights * sizes.square()).sum())
+    downwards = float((weights * sizes)[nodes.nodes < 0].sum())
+    return {
+        "hessian_lowest": float(nodes.nodes.min()),
+        "hessian_negative": downwards / whole if whole else 0.0,
+        "hessian_rank": dimensions * whole**2 / squares if squares else 0.0,
+        "hessian_tail": float(weights[sizes > TAIL * sizes.max()].sum()),
+    }
 
 
 def _product(trained: Trained) -> tuple[Product, Tensor]:
@@ -42,7 +69,7 @@ def _product(trained: Trained) -> tuple[Product, Tensor]:
     try:
         product(torch.zeros_like(like))
     except RuntimeError as error:
-        if _UNKNOWN not in str(error):
+        if UNKNOWN not in str(error):
             raise
         raise Unavailable(f"the network cannot be differentiated twice: {str(error).splitlines()[0]}") from error
     return product, like
@@ -58,6 +85,17 @@ def _top(product: Product, start: Tensor) -> Pieces[float]:
         if abs(found - before) <= CLOSE * abs(found):
             break
     return found
+
+
+def _nodes(product: Product, probes: Tensor) -> Pieces[Quadrature]:
+    """Return the nodes of all random vectors, of which each is multiplied by itself, one product in a piece."""
+    found = []
+    for probe in probes:
+        for seen in spectra.growing(product, probe, DEPTH):
+            last = seen
+            yield
+        found.append(spectra.nodes_of(last))
+    return Quadrature(torch.stack([each.nodes for each in found]), torch.stack([each.weights for each in found]))
 
 
 def _trace(product: Product, probes: Tensor) -> Pieces[float]:

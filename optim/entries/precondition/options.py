@@ -1,9 +1,16 @@
 """Options that optimizers have in common which precondition gradients (docs/preconditioning.md)."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ...records import Option
 from ..shared import FEW, MANY, SOME, count
 
 _INTERVAL = 1_000_000_000
+# Options that count steps, and those that say the same as a share of all steps.
+SHARES: Mapping[str, str] = MappingProxyType(
+    {"interval_warmup": "interval_warmup_share", "interval_ramp": "interval_ramp_share"}
+)
 
 
 def damping(default: float, *, search: tuple[float, float]) -> Option:
@@ -41,6 +48,11 @@ def fisher(default: str) -> tuple[Option, Option]:
     )  # fmt: skip
 
 
+def _share(steps: str) -> Option:
+    title = f"The same as a fraction of all steps; 0 leaves it to {steps}"
+    return Option(SHARES[steps], "float", 0.0, 0.0, 1.0, title=title)
+
+
 def intervals(default: int = 10) -> tuple[Option, ...]:
     return (
         Option(
@@ -52,7 +64,9 @@ def intervals(default: int = 10) -> tuple[Option, ...]:
             search_from=MANY, title="Steps from one estimate of curvature to the next",
         ),
         count("interval_warmup", 0, "Steps at the beginning of which each takes both"),
+        _share("interval_warmup"),
         count("interval_ramp", 0, "Steps in which intervals grow to their full length; 0 for full ones from the start"),
+        _share("interval_ramp"),
         Option("interval_shape", "choice", "constant", choices=("constant", "step", "linear"),
-               title="How intervals grow, over interval_ramp steps"),
+               title="How intervals grow, over interval_ramp or its share"),
     )  # fmt: skip

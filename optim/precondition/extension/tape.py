@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -50,13 +51,24 @@ def once(calls: Sequence[Call], *, number: int | None = None) -> list[Call]:
     """Return the calls of layers whose curvature can be told from them alone, of a mini-batch with `number` examples.
 
     Where several use a parameter no one of them tells the whole, and one of another number of examples was given none:
-    such is a parameter that another one is multiplied by. Without the number it is that of most layers.
+    such is a parameter that another one is multiplied by. Without the number it is that of most layers. A table that is
+    asked for 0, 1, 2, ... was given positions, even where these are as many as examples.
     """
     used = Counter(place for call in calls for place in call.layer.places)
     number = number or examples(calls)
     return [
-        call for call in calls if all(used[place] == 1 for place in call.layer.places) and len(call.inputs) == number
+        call
+        for call in calls
+        if all(used[place] == 1 for place in call.layer.places) and len(call.inputs) == number and not _positions(call)
     ]
+
+
+def _positions(call: Call) -> bool:
+    """Say whether a table was asked for its first rows in their order, which are of all examples alike."""
+    rows = call.inputs
+    if call.layer.kind != "embedding" or rows.ndim != 1 or len(rows) == 1:
+        return False
+    return bool((rows == torch.arange(len(rows), device=rows.device)).all())
 
 
 def examples(calls: Sequence[Call]) -> int | None:

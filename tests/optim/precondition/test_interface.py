@@ -106,6 +106,102 @@ def test_the_mean_and_the_sum_of_losses_are_told_apart() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+class Losses(nn.Module):
+    """A network of outputs (n, positions, k) and its loss, by torch's mean or sum."""
+
+    def __init__(self, loss: str, reduction: str) -> None:
+        super().__init__()
+        self.body, self._loss, self._reduction = network(), loss, reduction
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        outputs = self.body(torch.stack([INPUTS, INPUTS.flip(0)], dim=1))
+        if self._loss == "squared_error":
+            return F.mse_loss(outputs, torch.ones_like(outputs), reduction=self._reduction), outputs
+        targets = torch.stack([TARGETS, TARGETS.flip(0)], dim=1).flatten()
+        return F.cross_entropy(outputs.flatten(0, 1), targets, reduction=self._reduction), outputs
+
+
+@pytest.mark.parametrize(("loss", "terms"), [("squared_error", 32 * 2 * 3), ("cross_entropy", 32 * 2)])
+@pytest.mark.parametrize("method", ["kfac", "ngd_full", "hessian_free", "shampoo"])
+def test_a_sum_is_over_all_that_the_mean_is_over(method: str, loss: str, terms: int) -> None:
+    mean, total = Losses(loss, "mean"), Losses(loss, "sum")
+    found = Preconditioner(mean, method, loss=loss).backward(mean)
+    summed = Preconditioner(total, method, loss=loss, reduction="sum").backward(total)
+    assert summed == pytest.approx(float(found) * terms)
+    for one, other in zip(gradients(mean), gradients(total), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_a_sum_of_squared_errors_needs_the_outputs() -> None:
+    model = Losses("squared_error", "sum")
+    precondition = Preconditioner(model, "kfac", loss="squared_error", reduction="sum", fisher="empirical")
+    with pytest.raises(ValueError, match=r"a sum of squared errors is over outputs, too: return \(loss, outputs\)"):
+        precondition.backward(lambda: model()[0])
+
+
+class Placed(nn.Module):
+    """Learns a vector for each token and one for each position."""
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.tokens, self.places, self.last = nn.Embedding(9, 4), nn.Embedding(positions, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        where = self.places(torch.arange(tokens.shape[1]))
+        outputs: Tensor = self.last(torch.tanh(self.tokens(tokens) + where).mean(dim=1))
+        return outputs
+
+
+@pytest.mark.parametrize("length", [5, 8, 32])
+@pytest.mark.parametrize("method", ["kfac", "ngd_diagonal"])
+def test_positions_are_no_examples_even_where_they_are_as_many(method: str, length: int) -> None:
+    model, tokens = Placed(length), torch.randint(9, (32, length))
+
+    def closure(count: int = 32) -> tuple[Tensor, Tensor]:
+        outputs = model(tokens[:count])
+        return F.cross_entropy(outputs, TARGETS[:count]), outputs
+
+    precondition = Preconditioner(model, method, kl_clip=0.0)
+    with pytest.warns(UserWarning, match=r"as they are, of no layer that it knows: places\.weight$"):
+        precondition.backward(closure)
+    torch.testing.assert_close(model.places.weight.grad, torch.autograd.grad(closure()[0], model.places.weight)[0])
+    precondition.backward(lambda: closure(7))  # a smaller batch, as at the end of an epoch
+
+
+def test_one_token_of_each_example_is_no_position() -> None:
+    model, tokens = nn.Sequential(nn.Embedding(40, 4), nn.Linear(4, 3)), torch.randperm(32)
+
+    def closure() -> tuple[Tensor, Tensor]:
+        outputs = model(tokens)
+        return F.cross_entropy(outputs, TARGETS), outputs
+
+    precondition = Preconditioner(model, "kfac")
+    precondition.backward(closure)
+    assert precondition.plain == []
+
+
+class Fused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = self.first(inputs).reshape(-1, 1, 4, 2)
+        outputs: Tensor = self.last(F.scaled_dot_product_attention(rows, rows, rows).flatten(1))
+        return outputs
+
+
+@pytest.mark.parametrize("method", ["psgd", "hessian_free", "newton"])
+def test_what_to_do_with_attention_that_torch_fuses(method: str) -> None:
+    model = Fused()
+    options: dict[str, Any] = {"matrix": "hessian"} if method == "hessian_free" else {}
+    precondition = Preconditioner(model, method, **options)
+    with pytest.raises(RuntimeError, match=r"is not implemented: products with curvature .*SDPBackend\.MATH"):
+        precondition.backward(closure_of(model))
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert torch.isfinite(Preconditioner(model, method, **options).backward(closure_of(model)))
+
+
 def test_it_goes_on_from_a_saved_state(tmp_path: Any) -> None:
     def run(steps: int, model: nn.Module, precondition: Preconditioner) -> list[Tensor]:
         stepping = torch.optim.SGD(model.parameters(), lr=0.05)

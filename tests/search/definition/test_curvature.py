@@ -27,6 +27,37 @@ def test_it_is_kept_as_it_was_posted() -> None:
     assert "curvature" not in parse_study(definition()).model_dump(mode="json")["objective"]
 
 
+def test_uses_may_have_options() -> None:
+    listed = ["laplace", {"name": "saliency", "sparsity": 0.5}, {"name": "forgetting"}, {"name": "spectrum"}]
+    read = parse_study(study(*listed, metrics=[LOSS, {"name": "ewc_kept", "goal": "maximize", "role": "store"}]))
+    stored = read.model_dump(mode="json")
+    listed[2] = {"name": "forgetting", "strength": 100.0}
+    assert stored["objective"]["curvature"] == listed
+    assert parse_study(stored) == read
+
+
+@pytest.mark.parametrize(
+    ("listed", "faults"),
+    [
+        (["lapalce"], {"objective.curvature[0]": "unknown value 'lapalce'; valid are laplace, forgetting, saliency, noise_scale, spectrum"}),
+        ([{"name": "lapalce"}], {"objective.curvature[0].name": "unknown value 'lapalce'; valid are laplace, forgetting, saliency, noise_scale, spectrum"}),
+        ([{}], {"objective.curvature[0].name": "is required"}),
+        ([3, "laplace"], {"objective.curvature[0]": "unknown value 3; valid are laplace, forgetting, saliency, noise_scale, spectrum"}),
+        ([{"name": "saliency", "sparsity": 1.0}], {"objective.curvature[0].sparsity": "must be below 1, got 1.0"}),
+        (["laplace", {"name": "forgetting", "strength": 0}], {"objective.curvature[1].strength": "must be above 0, got 0"}),
+        ([{"name": "forgetting", "strength": "much"}], {"objective.curvature[0].strength": "must be a number, got 'much'"}),
+        ([{"name": "saliency", "strength": 1.0}], {"objective.curvature[0].strength": "there is no such field here; valid are name, sparsity"}),
+        ([{"name": "laplace", "sparsity": 0.5}], {"objective.curvature[0].sparsity": "there is no such field here; valid are name"}),
+        (["saliency", {"name": "saliency"}], {"objective.curvature[1]": "'saliency' is listed already"}),
+        ([3, "laplace", "laplace"], {"objective.curvature[0]": "unknown value 3; valid are laplace, forgetting, saliency, noise_scale, spectrum", "objective.curvature[2]": "'laplace' is listed already"}),
+    ],
+)  # fmt: skip
+def test_each_fault_is_told_once_where_it_is(listed: list[Any], faults: dict[str, str]) -> None:
+    found = faults_of(study(*listed))
+    assert {fault.path: fault.message for fault in found} == faults
+    assert len(found) == len(faults)
+
+
 @pytest.mark.parametrize("role", ["optimize", "store", "constraint"])
 def test_its_metrics_may_have_any_role(role: str) -> None:
     given = {**NLL, "role": role} | ({"threshold": 0.5} if role == "constraint" else {})

@@ -102,6 +102,16 @@ def test_the_length_is_said_once(space: dict[str, Any], objective: dict[str, Any
     assert faults(study(space, **objective)) == {path: says}
 
 
+@pytest.mark.parametrize("steps", ["interval_warmup", "interval_ramp"])
+def test_so_is_that_of_intervals(steps: str) -> None:
+    says = f"says how many steps it takes, and so does {steps}_share: drop one of the two"
+    share: dict[str, Any] = {f"{steps}_share": 0.1}
+    assert faults(study(optimizer="kfac", **share, **dict[str, Any]({steps: 10}))) == {f"objective.{steps}": says}
+    searched = {"optimizer": choice("kfac", "ekfac"), steps: whole(1, 10)}
+    assert faults(study(searched, **share)) == {f"space.{steps}": says}
+    assert faults(study(optimizer="kfac", **share)) == {}
+
+
 def test_the_other_length_may_be_the_one_that_is_unreadable() -> None:
     found = faults(study({"warmup": {"type": "float", "low": 1, "high": 0}}, warmup_steps=10))
     assert set(found) == {"space.warmup.low", "objective.warmup_steps"}

@@ -1,5 +1,6 @@
 """Looking back as part of a trial: what is reported when, what breaks and stops do to it, and what is refused."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.definition.kinds import USES
 from search.definition.objectives import RECIPES
+from search.definition.uses import USE_FORMS, USES
 from tests.training.posthoc.trials import run_of
 from tests.training.recorder import MLP, Measured, Recorder, measure, objective
 from tests.training.whole import whole
@@ -29,6 +30,7 @@ PARAMS = {"optimizer": "momentum", "lr": 0.05, "batch_size": 16}
 RECIPE_DATA = {"classifier": "iris", "regressor": "diabetes"}
 TASKS = {name: task.name for name, task in recipes.TASKS.items()}
 EVERY_STEP = {"train_loss", "val_loss", "val_accuracy", "grad_norm", "update_ratio"}
+HESSIAN = {f"hessian_{what}" for what in ("top", "trace", "lowest", "negative", "rank", "tail")}
 ALL = list(table.USES["classification"])
 
 
@@ -49,6 +51,32 @@ def test_the_catalog_promises_what_is_reported_with_the_last_step(recipe: str) -
     assert set(seen[-1][1]) == every | set(known.late)
     assert not every & set(known.late)
     assert len(known.late) == sum(len(use.metrics) for use in known.curvature), "no name is of two uses"
+
+
+def test_options_of_uses_are_what_they_take() -> None:
+    for use in RECIPES["classifier"].curvature:
+        own = inspect.signature(table.USES["classification"][use.name]).parameters
+        taken = {name: each.default for name, each in own.items() if each.kind is each.KEYWORD_ONLY}
+        assert taken == {option.name: option.default for option in use.options}
+        posted = USE_FORMS[use.name if taken else "plain"]
+        assert posted is not None
+        fields = {name: each.default for name, each in posted.model_fields.items() if name != "name"}
+        assert fields == taken
+
+
+@pytest.mark.parametrize(
+    ("use", "changes"),
+    [
+        ({"name": "saliency", "sparsity": 0.05}, {"pruned_accuracy", "pruned_magnitude_accuracy", "pruned_random_accuracy"}),
+        ({"name": "forgetting", "strength": 1e9}, {"ewc_kept", "ewc_learned"}),
+    ],
+)  # fmt: skip
+def test_a_use_has_the_options_that_are_listed(use: dict[str, Any], changes: set[str]) -> None:
+    (_, plain), (_, given) = (measure(objective(curvature=[each]), PARAMS)[1][-1] for each in (use["name"], use))
+    assert plain.keys() == given.keys()
+    changed = {name for name in plain if plain[name] != given[name]}
+    assert changed
+    assert changed <= changes
 
 
 def test_every_use_can_be_listed() -> None:
@@ -168,7 +196,7 @@ def test_a_second_run_that_diverges_is_no_fault_of_the_trial() -> None:
     data = load("iris")
     run = run_of(data, build_network(MLP, data), PARAMS, epochs=3)
     run.course = replace(
-        run.course, plan=replace(plan_of({"epochs": 3}, {"optimizer": "sgd", "lr": 1e4}), curvature=("forgetting",))
+        run.course, plan=replace(plan_of({"epochs": 3}, {"optimizer": "sgd", "lr": 1e4}), curvature={"forgetting": {}})
     )
     while run.looks_back:
         pieces.look_back(run)
@@ -184,13 +212,13 @@ def test_a_network_whose_matrices_are_not_known_is_trained_all_the_same() -> Non
         return (inputs.unsqueeze(2) * params[0]).sum(dim=1)
 
     network = Network(lambda generator: [torch.randn(4, 3, generator=generator)], apply)
-    plan = replace(plan_of({"epochs": 2}, {"lr": 0.01}), curvature=tuple(ALL))
+    plan = replace(plan_of({"epochs": 2}, {"lr": 0.01}), curvature={name: {} for name in ALL})
     watch = Recorder()
     ended = loop.train(network, data, plan, seed=1, watch=watch)
     assert ended.outcome == "completed"
     unknown = "the network has no layer with a matrix that is known"
     assert ended.reason == "; ".join(f"no {name}: {unknown}" for name in ("laplace", "forgetting", "saliency"))
-    assert set(watch.seen[-1][1]) == EVERY_STEP | {"noise_scale", "hessian_top", "hessian_trace"}
+    assert set(watch.seen[-1][1]) == EVERY_STEP | {"noise_scale", *HESSIAN}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
+from optim.precondition.spectrum import Quadrature
 from tests.training.posthoc.trials import MLP, few, found, run_of, small
 from tests.training.whole import whole
 from training.networks.base import Network, Params
@@ -37,6 +38,45 @@ def test_the_spectrum_is_that_of_the_hessian(name: str, monkeypatch: pytest.Monk
     values = found(spectrum.spectrum(run))
     assert values["hessian_top"] == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=2e-3)
     assert values["hessian_trace"] == pytest.approx(float(hessian.trace()), rel=0.05)
+
+
+def _summed(eigenvalues: Tensor) -> dict[str, float]:
+    """Return what is reported of the density, by all eigenvalues."""
+    sizes = eigenvalues.abs()
+    return {
+        "hessian_lowest": float(eigenvalues.min()),
+        "hessian_negative": float(sizes[eigenvalues < 0].sum() / sizes.sum()),
+        "hessian_rank": float(sizes.sum() ** 2 / sizes.square().sum()),
+        "hessian_tail": float((sizes > spectrum.TAIL * sizes.max()).double().mean()),
+    }
+
+
+def _eigenvalues(run: Trained) -> Tensor:
+    hessian = torch.autograd.functional.hessian(lambda flat: _losses(run, flat).mean(), _flat(run))  # type: ignore[no-untyped-call]
+    found: Tensor = torch.linalg.eigvalsh(hessian)
+    return found
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes"])
+@pytest.mark.parametrize("loosely", [False, True])
+def test_what_is_said_of_the_density_is_so_of_all_eigenvalues(
+    name: str, loosely: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With vectors and products enough it is exact; with those that are taken it is near."""
+    if not loosely:
+        monkeypatch.setattr(spectrum, "VECTORS", 200)
+        monkeypatch.setattr(spectrum, "DEPTH", 1000)
+    run = small(name)
+    wanted, values = _summed(_eigenvalues(run)), found(spectrum.spectrum(run))
+    assert wanted["hessian_negative"] > 0.001
+    for measure, value in wanted.items():
+        assert values[measure] == pytest.approx(value, rel=0.35 if loosely else 0.1), measure
+
+
+def test_a_loss_that_is_flat_everywhere_has_no_shares() -> None:
+    flat = torch.zeros(2, 3)
+    values = spectrum.summary(Quadrature(flat, torch.full((2, 3), 1 / 3)), 9)
+    assert values == dict.fromkeys(_summed(torch.ones(1)), 0.0)
 
 
 def test_no_more_examples_are_looked_at_than_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def double(network: Network) -> Network:
 
 def run_of(data: Data, network: Network, params: dict[str, Any], *, epochs: int, seed: int = 1) -> Run:
     """Return a run that has trained its last batch, and is to look back."""
-    plan = replace(plan_of({"epochs": epochs}, params), curvature=("saliency",))
+    plan = replace(plan_of({"epochs": epochs}, params), curvature={"saliency": {}})
     run = loop.start(network, data, plan, seed=seed, watch=Nobody())
     while not run.looks_back:
         assert loop.step(run) is None

@@ -1,0 +1,43 @@
+"""Whether a saved state is one of this network, asked before anything is made of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+_REMEDY = "load it into the network that it was saved of, or begin anew without it"
+
+
+def shapes_of(named: Mapping[str, Tensor]) -> list[list[int]]:
+    """Return the shapes of parameters in their order, as a state has them saved beside itself."""
+    return [list(param.shape) for param in named.values()]
+
+
+def check_shapes(named: Mapping[str, Tensor], saved: Sequence[Sequence[int]] | None) -> None:
+    """Raise ValueError if a state was saved of parameters of other shapes; None, of before shapes were saved, is any."""
+    if saved is None:
+        return
+    if len(saved) != len(named):
+        raise ValueError(f"the state is of a network of {len(saved)} parameters, and this has {len(named)}: {_REMEDY}")
+    for (name, param), other in zip(named.items(), saved, strict=True):
+        if list(param.shape) != list(other):
+            raise ValueError(
+                f"the state is of another network: {name} is {tuple(param.shape)} here and {tuple(other)} there: {_REMEDY}"
+            )
+
+
+def merged(state: Any, saved: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the named tuple of a method's state
+    """Return a method's state with the fields as they were saved. Raise ValueError if they are laid out otherwise."""
+    own = {name: _layout(part) for name, part in state._asdict().items()}
+    theirs = {name: _layout(part) for name, part in saved.items()}
+    different = [name for name in own if own[name] != theirs.get(name)]
+    if different or theirs.keys() - own.keys():
+        names = ", ".join(different or sorted(theirs.keys() - own.keys()))
+        raise ValueError(
+            f"the state is of another network, or of other options: {names} is laid out otherwise: {_REMEDY}"
+        )
+    return state._replace(**saved)
+
+
+def _layout(part: Any) -> Any:  # noqa: ANN401 - tensors in any nest of sequences
+    return tuple(part.shape) if isinstance(part, Tensor) else [_layout(each) for each in part]

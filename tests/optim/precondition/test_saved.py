@@ -1,0 +1,81 @@
+"""States of other networks are refused before anything is made of them."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from torch import Tensor, nn
+
+from optim.build import build
+from optim.precondition.interface import Preconditioner
+from optim.precondition.methods import METHODS, asks
+
+INPUTS, TARGETS = torch.randn(12, 6), torch.randint(3, (12,))
+ASKING = [method for method in METHODS if asks(method)]
+
+
+def network(width: int = 8, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, width), activation(), nn.Linear(width, 3))
+
+
+def stepped(method: str, model: nn.Module, **options: Any) -> Any:
+    optimizer = build(method, model, lr=0.01, **options)
+    optimizer.step(closure_of(model))
+    return optimizer
+
+
+def closure_of(model: nn.Module) -> Any:
+    def closure() -> tuple[Tensor, Tensor]:
+        outputs = model(INPUTS)
+        return F.cross_entropy(outputs, TARGETS), outputs
+
+    return closure
+
+
+@pytest.mark.parametrize("method", ASKING)
+def test_the_state_of_another_network_is_refused(method: str) -> None:
+    saved, other = stepped(method, network(8)).state_dict(), stepped(method, network(5))
+    before = copy.deepcopy(other.precondition.state_dict())
+    says = (
+        r"the state is of another network: 0.weight is \(5, 6\) here and \(8, 6\) there: load it into the network that"
+    )
+    with pytest.raises(ValueError, match=says.replace("0.weight", r"(0.weight|\[0\])")):
+        other.load_state_dict(saved)
+    torch.testing.assert_close(other.precondition.state_dict()["state"], before["state"])
+    deeper = build(method, nn.Sequential(network(), nn.Linear(3, 3)), lr=0.01)
+    with pytest.raises(ValueError, match="the state is of a network of 4 parameters, and this has 6"):
+        deeper.load_state_dict(saved)
+
+
+@pytest.mark.parametrize("method", ASKING)
+def test_its_own_is_taken(method: str) -> None:
+    model = network()
+    first = stepped(method, model)
+    second: Any = build(method, copy.deepcopy(model), lr=0.01)
+    second.load_state_dict(first.state_dict())
+    old = copy.deepcopy(first.state_dict()["precondition"])
+    old.pop("shapes")
+    second.precondition.load_state_dict(old)  # of before shapes were saved
+
+
+def test_a_state_that_is_laid_out_otherwise_is_refused_where_it_is_needed() -> None:
+    first, model = stepped("kfac", network()), nn.Sequential(nn.Embedding(8, 6), nn.Flatten(), nn.Linear(6, 3))
+    saved = first.precondition.state_dict() | {"shapes": [list(param.shape) for param in model.parameters()]}
+    second = Preconditioner(model, "kfac")
+    second.load_state_dict(saved)
+    tokens = torch.randint(8, (12,))
+
+    def closure() -> tuple[Tensor, Tensor]:
+        outputs = model(tokens)
+        return F.cross_entropy(outputs, TARGETS), outputs
+
+    with pytest.raises(ValueError, match="or of other options: curvature, inverse is laid out otherwise"):
+        second.backward(closure)
+
+
+def test_a_state_without_a_preconditioner_is_refused() -> None:
+    saved = build("momentum", network(), lr=0.01).state_dict()
+    with pytest.raises(ValueError, match="no preconditioner in it: it is of an optimizer that is not kfac"):
+        build("kfac", network(), lr=0.01).load_state_dict(saved)
