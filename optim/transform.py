@@ -10,7 +10,7 @@ Members are therefore stacked, taken out and replaced along the first axis of ev
 with its own step count.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -34,6 +34,17 @@ def nothing(params: Tensors) -> tuple[()]:  # noqa: ARG001 - an `init`
     return ()
 
 
+# What a rule that looks may ask about a mini-batch that is better known before the pass: what is seen of layers, for which
+# calls of them are recorded; slopes of the loss itself by their outputs, which come with gradients in one go; and products
+# with the Hessian, for which gradients are differentiated once more.
+LAYERS, SLOPES, PRODUCTS = "layers", "slopes", "products"
+
+
+def slopes_always(state: object, hyper: Hyper) -> Collection[str]:  # noqa: ARG001 - an `asks`
+    """Ask about layers at every step, and what the loss itself makes of them."""
+    return LAYERS, SLOPES
+
+
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[StateT]):
     """An optimizer, or a link of one: `init(params)` makes the state of one member, `update` takes one step.
@@ -44,6 +55,7 @@ class Rule(Generic[StateT]):
 
     `view` is given by rules whose result is not the parameters they train, such as averages of them. All are pure.
     One that `looks` asks about the mini-batch itself: its `update` takes a fifth argument (`precondition.batch.Batch`).
+    `asks(state, hyper)` says of it for what of `LAYERS`, `SLOPES` and `PRODUCTS` the step to come is to be prepared.
     `by_tensor` says that it matters where one parameter ends and the next begins, as to rules for matrices; any other
     rule may be given all parameters of a member as one long vector, and steps that in one go.
     """
@@ -53,6 +65,7 @@ class Rule(Generic[StateT]):
     view: View[StateT] | None = None
     by_tensor: bool = False
     looks: bool = False
+    asks: Callable[[StateT, Hyper], Collection[str]] = slopes_always
 
     def step(
         self,
@@ -65,9 +78,9 @@ class Rule(Generic[StateT]):
         """Return updates and the next state; `batch` goes to a rule that looks at it."""
         if not self.looks:
             return self.update(grads, state, params, hyper)
-        # Options that get axes to meet tensors must lie where these do.
-        placed = {name: value.to(grads[0].device) for name, value in hyper.items()} if grads else hyper
-        return self.update(grads, state, params, placed, batch)
+        if grads and not grads[0].is_cpu:  # options that get axes to meet tensors must lie where these do
+            hyper = {name: value.to(grads[0].device) for name, value in hyper.items()}
+        return self.update(grads, state, params, hyper, batch)
 
     def evaluated(self, params: Tensors, state: StateT, hyper: Hyper) -> list[Tensor]:
         """Return the parameters to evaluate and to keep."""

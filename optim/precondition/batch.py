@@ -3,15 +3,16 @@
 Everything is computed when it is asked for, so that a step at which no curvature is due costs none.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..rules.matrices import precise
+from ..transform import PRODUCTS, SLOPES
 from .criteria import Criterion
 from .layers import Call, Layer, Seen, Tensors
 
@@ -51,7 +52,7 @@ class Looked(Protocol):
 class Batch:
     """What can be known of a mini-batch at `params`, its examples having `weights` (*, n) in the mean loss.
 
-    `first` is the pass at the parameters where it was made already.
+    `first` is the pass at the parameters where it was made already, `asked` what is worth preparing (see `Rule.asks`).
 
     `run` makes a pass at parameters that it is given; `layers` are those that passes are read for.
     """
@@ -65,12 +66,15 @@ class Batch:
         weights: Tensor,
         *,
         first: Pass | None = None,
+        asked: Collection[str] = (),
     ) -> None:
         self.params: Tensors = params
         self.layers, self.weights = layers, weights
         self._run, self._criterion = run, criterion
-        self._pass = first
+        self._pass, self._asked = first, asked
         self._gradients: list[Tensor] | None = None
+        self._found: list[Call] | None = None
+        self._bent: list[Tensor] | None = None
         self._slopes: list[Tensor] | None = None
         self._pulled: tuple[Tensor, Tensor, list[Tensor]] | None = None
 
@@ -90,9 +94,27 @@ class Batch:
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the mean loss by the parameters, dense; zero where it does not depend on one."""
         if self._gradients is None:
-            found = torch.autograd.grad(self.forward.loss, self.params, retain_graph=True, materialize_grads=True)
+            found = [grad.detach() for grad in self._twice()] if PRODUCTS in self._asked else self._once()
             self._gradients = [grad.to_dense() if grad.is_sparse else grad for grad in found]
         return list(self._gradients)
+
+    def _once(self) -> list[Tensor]:
+        """Return the gradients; with the slopes by outputs of layers where these are asked."""
+        edges = [call.edge for call in self._calls()] if SLOPES in self._asked else []
+        wanted: list[Any] = [*self.params, *edges]  # torch's own type for both is less than what it takes
+        found = torch.autograd.grad(self.forward.loss, wanted, retain_graph=True, allow_unused=True)
+        if edges:
+            self._slopes = self._turned(found[len(self.params) :])
+        pairs = zip(found, self.params, strict=False)
+        return [torch.zeros_like(param) if grad is None else grad for grad, param in pairs]
+
+    def _twice(self) -> list[Tensor]:
+        """Return the gradients such that they can be differentiated, made once."""
+        if self._bent is None:
+            with torch.enable_grad():
+                found = torch.autograd.grad(self.forward.loss, self.params, create_graph=True, materialize_grads=True)
+                self._bent = list(found)
+        return self._bent
 
     def seen(self, source: str, *, key: Tensor, samples: int = 1) -> list[Seen]:
         """Return what is seen of each layer, in the order of `layers`, with vectors from `source` (one of `SOURCES`).
@@ -107,7 +129,7 @@ class Batch:
             SAMPLED: lambda: self._sampled(key, samples),
             EXACT: self._exact,
         }[source]()
-        stacked = [torch.stack(parts, dim=self._members) for parts in zip(*vectors, strict=True)]
+        stacked = [_along(parts, self._members) for parts in zip(*vectors, strict=True)]
         calls = zip(self.layers, self._calls(), stacked, strict=True)
         return [
             Seen(layer, *self._precise(layer, call.features(), slopes), self.weights) for layer, call, slopes in calls
@@ -124,10 +146,7 @@ class Batch:
         Many at once have one more axis in front, (c, *, ...), and so have their products.
         """
         with torch.enable_grad(), _differentiated_twice():
-            if self._slopes is None:
-                found = torch.autograd.grad(self.forward.loss, self.params, create_graph=True, materialize_grads=True)
-                self._slopes = list(found)
-            return _pullback(self._slopes, self.params, vectors)
+            return _pullback(self._twice(), self.params, vectors)
 
     def gauss_newton(self, vectors: Tensors) -> list[Tensor]:
         """Return the same of the generalised Gauss-Newton matrix J^T H J (Schraudolph, 2002).
@@ -160,20 +179,20 @@ class Batch:
         return self.weights.ndim - 1
 
     def _calls(self) -> list[Call]:
-        found = {call.layer.places[0]: call for call in self.forward.calls}
-        missing = [layer.places for layer in self.layers if layer.places[0] not in found]
-        if missing:
-            raise ValueError(f"layers of the parameters {missing} took no part in this mini-batch")
-        return [found[layer.places[0]] for layer in self.layers]
+        if self._found is None:
+            found = {call.layer.places[0]: call for call in self.forward.calls}
+            missing = [layer.places for layer in self.layers if layer.places[0] not in found]
+            if missing:
+                raise ValueError(f"layers of the parameters {missing} took no part in this mini-batch")
+            self._found = [found[layer.places[0]] for layer in self.layers]
+        return self._found
 
     def _own(self) -> list[list[Tensor]]:
         """Return slopes of the loss itself: of a mean, so each example's are its weight times its own."""
-        found = self._slopes_of(self.forward.loss, None)
-        return [[self._unweighted(slope) for slope in found]]
-
-    def _unweighted(self, slope: Tensor) -> Tensor:
-        weights = self.weights.reshape(self.weights.shape + (1,) * (slope.ndim - self.weights.ndim)).to(slope.dtype)
-        return torch.where(weights > 0, slope / weights, 0.0)
+        if self._slopes is None:
+            self._slopes = self._slopes_of(self.forward.loss, None)
+        shares = (1 / self.weights).masked_fill_(self.weights == 0, 0.0)
+        return [[slope * _beside(shares, slope) for slope in self._slopes]]
 
     def _sampled(self, key: Tensor, samples: int) -> list[list[Tensor]]:
         outputs = self._outputs()
@@ -199,13 +218,15 @@ class Batch:
         return self.forward.outputs
 
     def _slopes_of(self, outputs: Tensor, vector: Tensor | None) -> list[Tensor]:
-        calls = self._calls()
-        found = torch.autograd.grad(
-            outputs, [call.edge for call in calls], vector, retain_graph=True, allow_unused=True
-        )
-        if any(slope is None for slope in found):
+        edges = [call.edge for call in self._calls()]
+        return self._turned(torch.autograd.grad(outputs, edges, vector, retain_graph=True, allow_unused=True))
+
+    def _turned(self, found: Sequence[Tensor | None]) -> list[Tensor]:
+        """Return slopes of all layers with examples in front."""
+        slopes = [slope for slope in found if slope is not None]
+        if len(slopes) < len(found):
             raise ValueError("the loss does not depend on some layer: leave what is not trained out of the parameters")
-        return [slope.mT if call.turned else slope for call, slope in zip(calls, found, strict=True)]
+        return [slope.mT if call.turned else slope for call, slope in zip(self._calls(), slopes, strict=True)]
 
 
 class Members:
@@ -264,6 +285,16 @@ def _differentiated_twice() -> Iterator[None]:
             f"{str(error).splitlines()[0]}: products with curvature need it; if it is attention that torch fuses, run the "
             "model in `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`"
         ) from error
+
+
+def _beside(weights: Tensor, like: Tensor) -> Tensor:
+    """Return weights (*, n) with the axes and the precision that they need beside (*, n, ...)."""
+    return weights.to(like.dtype).reshape(weights.shape + (1,) * (like.ndim - weights.ndim))
+
+
+def _along(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """Return tensors stacked along an axis; of one that is a view."""
+    return parts[0].unsqueeze(axis) if len(parts) == 1 else torch.stack(list(parts), dim=axis)
 
 
 def _stacked(members: Sequence[Tensors], axis: int = 0) -> list[Tensor]:

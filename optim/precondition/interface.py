@@ -15,7 +15,9 @@ preconditioned where it looks for them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 from warnings import warn
 
@@ -25,6 +27,7 @@ from torch.func import functional_call
 
 from .. import catalog
 from ..rules.matrices import precise
+from ..transform import LAYERS
 from .batch import Batch, Pass
 from .criteria import criterion
 from .extension.tape import Tape, examples, once
@@ -105,16 +108,15 @@ class Preconditioner:
         The closure must not call backward. `lr` is the learning rate of the step to come, with which kl_clip is kept;
         without it steps are not held back. Raise ValueError for a closure that gives something else than it should.
         """
-        params = list(self._named.values())
-        batch = self._look(closure, params)
+        params, hyper = list(self._named.values()), self._hyper(lr)
+        batch = self._look(closure, params, hyper)
         if self._link is None:
             self._link = METHODS[self.method].link(batch.layers)
             self._state = self._link.init(_precise(params))
-        if self._saved is not None:
-            self._state, self._saved = merged(self._state, self._saved), None
+            self._resume()
         grads = _precise(batch.gradients())
         with torch.no_grad():
-            found, self._state = self._link.step(grads, self._state, params, self._hyper(lr), batch)
+            found, self._state = self._link.step(grads, self._state, params, hyper, batch)
             for param, grad in zip(params, found, strict=True):
                 param.grad = grad.to(param.dtype)
         loss = batch.forward.loss.detach()
@@ -132,18 +134,26 @@ class Preconditioner:
             raise ValueError(f"the state is of {saved['method']}, and this is {self.method}")
         check_shapes(self._named, saved.get("shapes"))
         self._saved = saved["state"]
+        self._resume()
 
-    def _look(self, closure: Closure, params: list[Tensor]) -> Batch:
-        first = self._run(closure, params)
+    def _resume(self) -> None:
+        """Put what was saved in the place of the state, once there is one."""
+        if self._state is not None and self._saved is not None:
+            self._state, self._saved = merged(self._state, self._saved), None
+
+    def _look(self, closure: Closure, params: list[Tensor], hyper: Mapping[str, Tensor]) -> Batch:
+        asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
+        # Of what layers are given the number of examples is known, too, of which a mean has no need.
+        first = self._run(closure, params, taped=LAYERS in asked or self._reduction == "sum")
         if self.layers is None:
             self.layers = known(self.method, [call.layer for call in once(first.calls)])
             self._tell()
-        weights = torch.full((n := _examples(first),), 1 / n, dtype=torch.float64, device=first.loss.device)
+        weights = _even(_examples(first), first.loss.device)
 
         def again(moved: Sequence[Tensor]) -> Pass:
             return self._run(self._with(closure, moved), moved)
 
-        return Batch(again, params, self.layers, self._criterion, weights, first=first)
+        return Batch(again, params, self.layers, self._criterion, weights, first=first, asked=asked)
 
     def _tell(self) -> None:
         """Warn of parameters that are left to the plain gradient."""
@@ -153,16 +163,16 @@ class Preconditioner:
                 stacklevel=4,
             )
 
-    def _run(self, closure: Closure, params: Sequence[Tensor]) -> Pass:
-        """Run the closure; the pass has the mean loss, whatever the closure gives."""
-        with torch.enable_grad(), Tape(params) as tape:
+    def _run(self, closure: Closure, params: Sequence[Tensor], *, taped: bool = True) -> Pass:
+        """Run the closure; the pass has the mean loss, whatever the closure gives, and calls of layers where `taped`."""
+        with torch.enable_grad(), Tape(params) if taped else nullcontext() as tape:
             found = closure()
         loss, outputs = found if isinstance(found, tuple) else (found, None)
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             raise ValueError(
                 "the closure must return the loss, one number that depends on the parameters, without calling backward"
             )
-        given = Pass(loss, outputs, tape.calls)
+        given = Pass(loss, outputs, tape.calls if tape else [])
         return given if self._reduction == "mean" else replace(given, loss=loss / self._terms(given))
 
     def _terms(self, found: Pass) -> int:
@@ -215,7 +225,13 @@ def _named(model: nn.Module | Iterable[Tensor]) -> dict[str, Tensor]:
 
 def _precise(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Return tensors in which decompositions can be computed: of float32 at least."""
-    return [tensor.detach().to(precise(tensor.dtype)) for tensor in tensors]
+    return [(tensor.detach() if tensor.requires_grad else tensor).to(precise(tensor.dtype)) for tensor in tensors]
+
+
+@lru_cache
+def _even(count: int, device: torch.device) -> Tensor:
+    """Return the weights of so many examples in their mean."""
+    return torch.full((count,), 1 / count, dtype=torch.float64, device=device)
 
 
 def _examples(found: Pass) -> int:

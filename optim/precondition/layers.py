@@ -18,18 +18,19 @@ Tensors: TypeAlias = Sequence[Tensor]
 class Layer:
     """What uses parameters in one way: its kind (a name in `modules.kinds`), where its parameters are, how it is set.
 
-    `settings` are what the call was given beside tensors, such as stride and padding.
+    `settings` are what the call was given beside tensors, such as stride and padding; `places` are where its parameters
+    are in the list of all, weight before bias.
     """
 
     kind: str
     weight: int | None
     bias: int | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    places: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Where its parameters are in the list of all: weight before bias."""
-        return tuple(place for place in (self.weight, self.bias) if place is not None)
+    def __post_init__(self) -> None:
+        """Find the places once, for they are asked for at every step."""
+        object.__setattr__(self, "places", tuple(place for place in (self.weight, self.bias) if place is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ of a convolution of shape (out, in, height, width) are one of shape (out, in * h
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ def choose(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(shaped, new, old)
 
 
+@cache
 def precise(dtype: torch.dtype) -> torch.dtype:
     """Return the precision in which decompositions are computed: `dtype`, float32 at least."""
     return torch.promote_types(dtype, torch.float32)

@@ -25,7 +25,7 @@ from ..matrices.representation import Representation
 from ..modules.kinds import MATRIX
 from ..operations.sources import looks, merged
 from .natural import of, parts, replaced
-from .scheduled import averaged, chosen, finite, is_due, within_region
+from .scheduled import asks_at, averaged, chosen, finite, is_due, within_region
 
 # Layers with how K-FAC holds the curvature of each.
 _Held: TypeAlias = Sequence[tuple[Layer, Representation]]
@@ -72,7 +72,7 @@ def ekfac(layers: Sequence[Layer], representations: Mapping[str, Representation]
             found = replaced(grads, layers, _preconditioned(held, grads, state, hyper))
         return within_region(found, grads, hyper), state._replace(step=state.step + 1)
 
-    return Rule(init, update, by_tensor=True, looks=True)
+    return Rule(init, update, by_tensor=True, looks=True, asks=asks_at("curvature_interval"))
 
 
 def _looked(held: _Held, state: EkfacState, hyper: Hyper, batch: Batch) -> EkfacState:

@@ -25,16 +25,18 @@ import torch
 from torch import Tensor
 
 from ...rules.matrices import choose
-from ...transform import Hyper, Rule, Tensors, align
+from ...transform import LAYERS, SLOPES, Hyper, Rule, Tensors, align
 from ..batch import EMPIRICAL, Batch, Looked
 from ..layers import Layer, Seen
 from ..matrices import bfgs, kronecker
 from ..modules.kinds import MATRIX
 from .natural import of, replaced
-from .scheduled import Algorithm, PreconditionState, averaged, scheduled, within_region
+from .scheduled import Algorithm, PreconditionState, asks_at, averaged, scheduled, within_region
 
 # How far a trial goes where no learning rate is known.
 _TRIAL = 0.01
+# How many averages are kept of a layer, before what is learned of them.
+_AVERAGED = 3
 
 
 class _Learned(NamedTuple):
@@ -48,11 +50,16 @@ class _Learned(NamedTuple):
 
 
 class _Means(NamedTuple):
-    """Of a layer and a mini-batch: the mean input (*, G, d) and slope (*, G, o), and the mean output (*, G, o)."""
+    """Of a layer and a mini-batch: the mean input (*, G, d) and slope (*, G, o), and the mean output (*, G, o).
+
+    With what inputs are averaged of, (*, G, n t, d), and the weights of that, (*, 1, n t, 1).
+    """
 
     inputs: Tensor
     slopes: Tensor
     outputs: Tensor
+    columns: Tensor
+    weights: Tensor
 
 
 def kbfgs(layers: Sequence[Layer]) -> Rule[PreconditionState]:
@@ -64,12 +71,11 @@ def kbfgs(layers: Sequence[Layer]) -> Rule[PreconditionState]:
 
         def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
             trial = batch.moved(_trial(batch, direction, hyper))
-            before, after = (_seen(looked, chosen, state.step) for looked in (batch, trial))
-            own = zip(_parts(state.curvature), before, after, strict=True)
-            return _flat([
-                _next(kept, seen, _means(seen, batch.params), _means(then, trial.params), state.estimates, hyper)
-                for kept, seen, then in own
-            ])  # fmt: skip
+            before, after = (_means(looked, chosen, state.step) for looked in (batch, trial))
+            kept = _parts(state.curvature)
+            averages = _averages(kept, before, after, state.estimates, hyper)
+            own = zip(kept, averages, before, strict=True)
+            return _flat([_next(*each, state.estimates, hyper) for each in own])
 
         return Algorithm(init, estimate, _in_use, lambda *_: direction, average=False)
 
@@ -83,7 +89,8 @@ def kbfgs(layers: Sequence[Layer]) -> Rule[PreconditionState]:
         direction = _applied(chosen, state.inverse, grads, hyper["lr"].ndim)
         return scheduled(algorithm(direction)).update(grads, state, params, hyper, batch)
 
-    return Rule(scheduled(algorithm([])).init, update, by_tensor=True, looks=True)
+    asks = asks_at("curvature_interval", (LAYERS, SLOPES))
+    return Rule(scheduled(algorithm([])).init, update, by_tensor=True, looks=True, asks=asks)
 
 
 def _applied(layers: Sequence[Layer], inverse: Sequence[Tensor], grads: Tensors, members: int) -> list[Tensor]:
@@ -99,17 +106,17 @@ def _in_use(curvature: Sequence[Tensor], hyper: Hyper | None = None) -> list[Ten
     return [factor for kept in _parts(curvature) for factor in (kept.left, kept.right)]
 
 
-def _seen(batch: Looked, layers: Sequence[Layer], key: Tensor) -> list[Seen]:
-    return [seen for seen in batch.seen(EMPIRICAL, key=key) if seen.layer in layers]
-
-
 def _flat(layers: Sequence[_Learned]) -> list[Tensor]:
     return [tensor for kept in layers for tensor in kept]
 
 
 def _parts(curvature: Sequence[Tensor]) -> list[_Learned]:
-    size = len(_Learned._fields)
-    return [_Learned(*curvature[first : first + size]) for first in range(0, len(curvature), size)]
+    return [_Learned(*own) for own in _cut(curvature, len(_Learned._fields))]
+
+
+def _cut(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
+    """Cut a list into those of each layer."""
+    return [tensors[first : first + size] for first in range(0, len(tensors), size)]
 
 
 def _begun(layer: Layer, params: Tensors) -> _Learned:
@@ -126,20 +133,40 @@ def _trial(batch: Looked, direction: Tensors, hyper: Hyper) -> list[Tensor]:
     return [(param - align(rate, param) * each).to(param.dtype) for param, each in zip(batch.params, held, strict=True)]
 
 
-def _means(seen: Seen, params: Tensors) -> _Means:
+def _means(batch: Looked, layers: Sequence[Layer], key: Tensor) -> list[_Means]:
+    """Return the means of those layers."""
+    params = batch.params
+    return [_mean(seen, params) for seen in batch.seen(EMPIRICAL, key=key) if seen.layer in layers]
+
+
+def _mean(seen: Seen, params: Tensors) -> _Means:
     kind, members = MATRIX[seen.layer.kind], seen.members
-    columns, rows = kind.columns(seen).mean(dim=-2), kind.rows(seen).select(members, 0).sum(dim=-2)
-    weights = seen.weights.reshape(*seen.weights.shape[:members], 1, 1, -1).to(columns.dtype)
-    inputs = weights @ columns
+    columns, rows = kind.columns(seen), kind.rows(seen).select(members, 0)
+    share, columns = kronecker.spread(seen.weights, columns), columns.flatten(-3, -2)
+    weights = share / (columns.shape[-2] // seen.weights.shape[-1])  # of positions; slopes are summed over them
+    inputs, slopes = weights.mT @ columns, share.mT @ rows.flatten(-3, -2)
     outputs = inputs @ kind.join(seen.layer, of(seen.layer, params), members).to(inputs.dtype).mT
-    return _Means(*(each.squeeze(-2) for each in (inputs, weights @ rows, outputs)))
+    return _Means(inputs.squeeze(-2), slopes.squeeze(-2), outputs.squeeze(-2), columns, weights)
 
 
-def _next(kept: _Learned, seen: Seen, before: _Means, after: _Means, estimates: Tensor, hyper: Hyper) -> _Learned:
-    """Return what is kept after a mini-batch."""
-    outer = kronecker.roots(seen).inputs
-    new = outer.mT @ outer, after.outputs - before.outputs, after.slopes - before.slopes
-    inputs, shift, change = averaged(new, kept[:3], estimates, hyper)
+def _news(before: _Means, after: _Means) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what is to be averaged, E[a a^T] and the changes of E[h] and of E[slopes by h]."""
+    second = (before.columns * before.weights).mT @ before.columns
+    return second, after.outputs - before.outputs, after.slopes - before.slopes
+
+
+def _averages(
+    kept: Sequence[_Learned], before: Sequence[_Means], after: Sequence[_Means], estimates: Tensor, hyper: Hyper
+) -> list[Sequence[Tensor]]:
+    """Return A, s_B and y_B of each layer after a mini-batch."""
+    new = [tensor for means in zip(before, after, strict=True) for tensor in _news(*means)]
+    old = [tensor for own in kept for tensor in own[:_AVERAGED]]
+    return _cut(averaged(new, old, estimates, hyper), _AVERAGED)
+
+
+def _next(kept: _Learned, averages: Sequence[Tensor], before: _Means, estimates: Tensor, hyper: Hyper) -> _Learned:
+    """Return what is kept after a mini-batch, of whose averages A, s_B and y_B are known."""
+    inputs, shift, change = averages
     root = align(hyper["damping"].sqrt(), shift[..., 0]).to(shift.dtype)
     return _Learned(
         inputs,

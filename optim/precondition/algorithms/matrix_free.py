@@ -73,7 +73,7 @@ def _link(solve: Solve) -> Rule[DirectionState]:
         taken = split(choose(sound, found, right), grads, members)
         return within_region(taken, grads, hyper), DirectionState(state.skipped + ~sound, direction)
 
-    return Rule(init, update, by_tensor=True, looks=True)
+    return Rule(init, update, by_tensor=True, looks=True, asks=lambda *_: ())
 
 
 def _damped(batch: Looked, hyper: Hyper) -> Product:

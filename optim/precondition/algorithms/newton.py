@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...rules.matrices import precise
-from ...transform import Hyper, Rule, Tensors
+from ...transform import PRODUCTS, Hyper, Rule, Tensors
 from ..batch import Looked
 from ..layers import Layer
 from ..matrices.spectral import spectral
@@ -43,7 +43,7 @@ def _link(reciprocal: Callable[[Tensor, Tensor], Tensor]) -> Rule[PreconditionSt
         damping = hyper["damping"].to(matrix.dtype).unsqueeze(-1)
         return [spectral(matrix, lambda values: reciprocal(values, damping))]
 
-    return scheduled(Algorithm(_init, _estimate, invert, _apply))
+    return scheduled(Algorithm(_init, _estimate, invert, _apply), asking=(PRODUCTS,))
 
 
 def _init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:

@@ -16,30 +16,31 @@ P comes to be (E[g g^T] + damping^2 I)^(-1/2).
 `psgd` keeps Q_l (x) Q_r of each matrix of parameters, kernels of convolutions being matrices of their first axis by all
 others, and diagonals of vectors and of sides longer than `LONGEST`. There A = Q_l h Q_r^T, B = Q_l^-T v Q_r^-1, and the
 two move by triu(A A^T - B B^T) and triu(A^T A - B^T B), each at its own scale; then both are made equally large, which
-leaves their product as it is. `psgd_full` keeps one Q over all parameters. Q begins as init_scale I, of 0 as the
+leaves their product as it is. A A^T - B B^T is the symmetric part of (A - B) (A + B)^T, one product in place of two. `psgd_full` keeps one Q over all parameters. Q begins as init_scale I, of 0 as the
 multiple of I that suits the first pair.
 
 Source: Li, Preconditioned stochastic gradient descent, 2015 (arXiv 1512.04202); Li, Preconditioner on matrix Lie group for
 SGD, 2018 (arXiv 1809.10232).
-Shapes: options (*,), tensors (*, ...), member by member; * is () or (P,). What is random follows from the step alone.
+Shapes: options (*,), tensors (*, ...), member by member; * is () or (P,); folded they are matrices (*, n, m), of which what has
+one factor alone is one column. What is random follows from the step alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from ...rules.matrices import choose, precise
-from ...transform import Hyper, Rule, Tensors, align
+from ...transform import PRODUCTS, Hyper, Rule, Tensors, align
 from .. import draws
 from ..batch import Batch
 from ..layers import Layer
-from ..operations.axes import along, matrix_shape, unfolded
-from .scheduled import Algorithm, PreconditionState, scheduled
+from ..operations import triangles
+from ..operations.axes import matrix_shape
+from .scheduled import Algorithm, PreconditionState, asks_at, scheduled
 
 Shape: TypeAlias = Sequence[int]
 T = TypeVar("T")
@@ -54,9 +55,9 @@ _WHITENING = 1
 class Layout:
     """Which tensors have factors, one for each axis.
 
-    `shapes(tensors, members)` gives the shapes inside a member of what `fold(tensors, members)` makes of tensors shaped as
-    the parameters; `unfold(folded, like)` goes the other way round. `triangular(shape)` says of each axis whether its
-    factor is a triangle or a diagonal.
+    `shapes(tensors, members)` gives the axes inside a member of what `fold(tensors, members)` makes matrices of, from tensors
+    shaped as the parameters; `unfold(folded, like)` goes the other way round. `triangular(shape)` says of each axis whether
+    its factor is a triangle or a diagonal.
     """
 
     shapes: Callable[[Tensors, int], list[Shape]]
@@ -85,7 +86,7 @@ def _each(tensors: Tensors, members: int) -> list[Shape]:
 
 def _matrices(tensors: Tensors, members: int) -> list[Tensor]:
     return [
-        tensor.reshape(*tensor.shape[:members], *shape).to(precise(tensor.dtype))
+        tensor.reshape(*tensor.shape[:members], shape[0], math.prod(shape[1:])).to(precise(tensor.dtype))
         for tensor, shape in zip(tensors, _each(tensors, members), strict=True)
     ]
 
@@ -105,12 +106,12 @@ def _whole(tensors: Tensors, members: int) -> list[Shape]:
 
 def _joined(tensors: Tensors, members: int) -> list[Tensor]:
     flat = torch.cat([tensor.reshape(*tensor.shape[:members], -1) for tensor in tensors], dim=-1)
-    return [flat.to(precise(flat.dtype))]
+    return [flat.to(precise(flat.dtype)).unsqueeze(-1)]
 
 
 def _parted(folded: Tensors, like: Tensors) -> list[Tensor]:
-    members = folded[0].ndim - 1
-    parts = torch.split(folded[0], [own.shape[members:].numel() for own in like], dim=-1)
+    members = folded[0].ndim - 2
+    parts = torch.split(folded[0], [own.shape[members:].numel() for own in like], dim=-2)
     return [part.reshape(own.shape).to(own.dtype) for part, own in zip(parts, like, strict=True)]
 
 
@@ -124,7 +125,13 @@ def _link(layout: Layout) -> Rule[PreconditionState]:
         shapes = layout.shapes(grads, state.step.ndim)
         return scheduled(_algorithm(layout, shapes)).update(grads, state, params, hyper, batch)
 
-    return Rule(init, update, by_tensor=True, looks=True)
+    return Rule(init, update, by_tensor=True, looks=True, asks=_asks)
+
+
+def _asks(state: PreconditionState, hyper: Hyper) -> Collection[str]:
+    return (
+        () if bool((hyper["pairs"] == _WHITENING).all()) else asks_at("curvature_interval", (PRODUCTS,))(state, hyper)
+    )
 
 
 def _algorithm(layout: Layout, shapes: Sequence[Shape]) -> Algorithm:
@@ -132,8 +139,11 @@ def _algorithm(layout: Layout, shapes: Sequence[Shape]) -> Algorithm:
     squared = [side * side <= math.prod(shape) for shape in shapes for side in shape]
 
     def init(params: Tensors) -> tuple[list[Tensor], list[Tensor]]:
-        folded = layout.fold(params, 0)
-        factors = [_identity(each, *axis) for each in folded for axis in enumerate(layout.triangular(each.shape))]
+        factors = [
+            _identity(folded, *axis)
+            for folded, shape in zip(layout.fold(params, 0), shapes, strict=True)
+            for axis in enumerate(layout.triangular(shape))
+        ]
         return [*factors, *(factor.new_zeros(1) for factor in factors)], [factor.clone() for factor in factors]
 
     def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
@@ -154,7 +164,7 @@ def _algorithm(layout: Layout, shapes: Sequence[Shape]) -> Algorithm:
         del batch
         members = hyper["lr"].ndim
         own = zip(layout.fold(grads, members), _own(inverse, shapes), _own(squared, shapes), strict=True)
-        return layout.unfold([_multiplied(each, factors, wide, members) for each, factors, wide in own], grads)
+        return layout.unfold([_multiplied(each, factors, wide) for each, factors, wide in own], grads)
 
     return Algorithm(init, estimate, invert, apply, average=False)
 
@@ -207,61 +217,66 @@ def _begun(factors: Sequence[Tensor], vector: Tensor, product: Tensor, begun: Te
 def fitted(
     factors: Sequence[Tensor], sizes: Sequence[Tensor], vector: Tensor, product: Tensor, hyper: Hyper
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the factors of a tensor's axes, and the sizes of slopes, after a step for one pair (*, n_1, ..., n_k)."""
-    members = hyper["precond_lr"].ndim
+    """Return the factors of a matrix's axes, and the sizes of slopes, after a step for one pair (*, n, m)."""
     a, b = product, vector
     for axis, factor in enumerate(factors):
-        a = along(a, axis, members, partial(_times, factor))
-        b = along(b, axis, members, partial(_divided, factor))
-    moved = [
-        _moved(factor, size, unfolded(a, axis, members), unfolded(b, axis, members), hyper)
-        for axis, (factor, size) in enumerate(zip(factors, sizes, strict=True))
-    ]
-    return balanced([factor for factor, _ in moved], members), [size for _, size in moved]
+        a = _times(factor, a, axis)
+    for axis, factor in reversed(list(enumerate(factors))):
+        b = _divided(factor, b, axis)
+    less, more = a - b, a + b
+    sides = ((less, more), (less.mT, more.mT))[: len(factors)]
+    moved = [_moved(factor, size, *side, hyper) for factor, size, side in zip(factors, sizes, sides, strict=True)]
+    return balanced([factor for factor, _ in moved], hyper["precond_lr"].ndim), [size for _, size in moved]
 
 
-def _moved(factor: Tensor, size: Tensor, a: Tensor, b: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]:
-    """Return Q - precond_lr / m D Q and m, with a and b unfolded along the axis of Q."""
+def _moved(factor: Tensor, size: Tensor, less: Tensor, more: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]:
+    """Return Q - precond_lr / m D Q and m, with the axis of Q the first of a - b and a + b."""
     rate, past = hyper["precond_lr"], hyper["slope_beta"]
-    triangular = factor.ndim == a.ndim
-    slope = (a @ a.mT - b @ b.mT).triu() if triangular else (a * a - b * b).sum(dim=-1)
+    triangular = factor.ndim == less.ndim
+    slope = _symmetric(less @ more.mT).triu_() if triangular else (less * more).sum(dim=-1)
     largest = slope.abs().flatten(rate.ndim).amax(dim=-1, keepdim=True)
     size = torch.maximum(largest, torch.lerp(largest, size, align(past, size).to(size.dtype)))
     step = align(rate, size) / size.clamp(min=torch.finfo(size.dtype).tiny)
-    along_group = slope @ factor if triangular else slope * factor
-    return factor - align(step.squeeze(-1), factor) * along_group, size
+    along_group = triangles.product(slope, factor) if triangular else slope * factor
+    return factor - along_group.mul_(align(step.squeeze(-1), factor)), size
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return matrix.mT.contiguous().add_(matrix).mul_(0.5)
 
 
 def balanced(factors: Sequence[Tensor], members: int) -> list[Tensor]:
     """Return factors of the same product that are equally large."""
-    sizes = [factor.abs().flatten(members).amax(dim=-1) for factor in factors]
-    mean = math.prod(size ** (1 / len(sizes)) for size in sizes)
-    return [factor * align(mean / size, factor) for factor, size in zip(factors, sizes, strict=True)]
+    if len(factors) == 1:
+        return list(factors)
+    left, right = (factor.abs().flatten(members).amax(dim=-1) for factor in factors)
+    scale = (right / left).sqrt()
+    return [factor * align(each, factor) for factor, each in zip(factors, (scale, 1 / scale), strict=True)]
 
 
-def _multiplied(tensor: Tensor, factors: Sequence[Tensor], squared: Sequence[bool], members: int) -> Tensor:
+def _multiplied(matrix: Tensor, factors: Sequence[Tensor], squared: Sequence[bool]) -> Tensor:
     """Return P X, of factors that are parts of P already or are yet to be squared."""
     for axis, (factor, done) in enumerate(zip(factors, squared, strict=True)):
-        tensor = along(tensor, axis, members, partial(_times if done else _times_twice, factor))
-    return tensor
+        matrix = _times(factor, matrix, axis)
+        matrix = matrix if done else _times(factor.mT if factor.ndim == matrix.ndim else factor, matrix, axis)
+    return matrix
 
 
-def _times(factor: Tensor, rows: Tensor) -> Tensor:
-    """Return Q X of rows (*, n, m)."""
-    return factor @ rows if factor.ndim == rows.ndim else factor.unsqueeze(-1) * rows
+def _times(factor: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Return Q X of a matrix (*, n, m), or along its other axis X Q^T."""
+    if factor.ndim < matrix.ndim:
+        return matrix * factor.unsqueeze(-2 if axis else -1)
+    return matrix @ factor.mT if axis else factor @ matrix
 
 
-def _times_twice(factor: Tensor, rows: Tensor) -> Tensor:
-    """Return Q^T Q X of rows (*, n, m)."""
-    return factor.mT @ (factor @ rows) if factor.ndim == rows.ndim else factor.square().unsqueeze(-1) * rows
-
-
-def _divided(factor: Tensor, rows: Tensor) -> Tensor:
-    """Return Q^-T X of rows (*, n, m)."""
-    if factor.ndim < rows.ndim:
-        return rows / factor.unsqueeze(-1)
-    found: Tensor = torch.linalg.solve_triangular(factor.mT, rows, upper=False)
-    return found
+def _divided(factor: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Return Q^-T X of a matrix (*, n, m), or along its other axis X Q^-1."""
+    if factor.ndim < matrix.ndim:
+        return matrix / factor.unsqueeze(-2 if axis else -1)
+    rows = matrix if axis else matrix.mT
+    # From the left it takes twice as long.
+    found: Tensor = torch.linalg.solve_triangular(factor, rows, upper=True, left=False)
+    return found if axis else found.mT
 
 
 def _squared(factor: Tensor, members: int) -> Tensor:

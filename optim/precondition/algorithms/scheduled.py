@@ -10,15 +10,16 @@ leaves it out. k counts estimates, so that the average never leans towards its s
 estimate or an inverse is not finite, what was there before stays, member by member, and the step is counted as skipped.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ...rules.matrices import choose
-from ...transform import Hyper, Rule, Tensors, align, count, off
+from ...transform import LAYERS, Hyper, Rule, Tensors, align, count, off
 from ..batch import Batch
 from ..schedule import due
 
@@ -33,12 +34,19 @@ class PreconditionState(NamedTuple):
     inverse: list[Tensor]
 
 
+class Stepped(Protocol):
+    """A state that counts steps."""
+
+    @property
+    def step(self) -> Tensor: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Algorithm:
     """Four pure verbs. Tensors are (...) for one model, (P, ...) for the members of a population.
 
     `init(params)` gives curvature and preconditioner to begin with, the latter such that gradients stay as they are.
-    `estimate(batch, step, state, hyper)` gives the batch's curvature, `invert(curvature, hyper)` a preconditioner,
+    `estimate(batch, state, hyper)` gives the batch's curvature, whose memory is used on, `invert(curvature, hyper)` a preconditioner,
     `apply(inverse, grads, hyper, batch)` preconditioned gradients. One that does not `average` estimates what to keep from
     what it kept before, which is in the state.
     """
@@ -50,8 +58,8 @@ class Algorithm:
     average: bool = True
 
 
-def scheduled(algorithm: Algorithm) -> Rule[PreconditionState]:
-    """Return the link that preconditions gradients by an algorithm; it looks at the batch."""
+def scheduled(algorithm: Algorithm, *, asking: Collection[str] = (LAYERS,)) -> Rule[PreconditionState]:
+    """Return the link that preconditions gradients by an algorithm, which asks about the batch where curvature is due."""
 
     def init(params: Tensors) -> PreconditionState:
         curvature, inverse = algorithm.init(params)
@@ -66,7 +74,12 @@ def scheduled(algorithm: Algorithm) -> Rule[PreconditionState]:
         found = algorithm.apply(state.inverse, grads, hyper, batch)
         return within_region(found, grads, hyper), state._replace(step=state.step + 1)
 
-    return Rule(init, update, by_tensor=True, looks=True)
+    return Rule(init, update, by_tensor=True, looks=True, asks=asks_at("curvature_interval", asking))
+
+
+def asks_at(interval: str, asking: Collection[str] = (LAYERS,)) -> Callable[[Stepped, Hyper], Collection[str]]:
+    """Return a rule's `asks`, of one that asks at the steps that the option `interval` names, and at no other."""
+    return lambda state, hyper: asking if bool(is_due(state.step, hyper, interval).any()) else ()
 
 
 def within_region(found: Sequence[Tensor], grads: Tensors, hyper: Hyper) -> list[Tensor]:
@@ -74,24 +87,30 @@ def within_region(found: Sequence[Tensor], grads: Tensors, hyper: Hyper) -> list
 
     A method without that option keeps them as they are.
     """
-    if "kl_clip" not in hyper or off(hyper["kl_clip"]):
+    if "kl_clip" not in hyper:
         return list(found)
     limit, lr = hyper["kl_clip"], hyper["lr"]
-    far = lr**2 * _product(found, grads, limit.ndim).abs()
-    if limit.ndim == 0 and not far > limit:
+    if limit.ndim == 0:
+        return _alone_within(found, grads, float(limit), float(lr))
+    if off(limit):
         return list(found)
+    pairs = zip(found, grads, strict=True)
+    products = torch.stack([(new * grad).flatten(limit.ndim).sum(dim=-1) for new, grad in pairs])
+    far = lr**2 * products.sum(dim=0).abs()
     factor = torch.where((limit > 0) & (far > limit), (limit / far.clamp(min=torch.finfo(lr.dtype).tiny)).sqrt(), 1.0)
     return [new * align(factor, new) for new in found]
 
 
-def _product(one: Sequence[Tensor], other: Sequence[Tensor], members: int) -> Tensor:
-    """Return the inner product over all tensors, (*,)."""
-    if members:
-        pairs = zip(one, other, strict=True)
-        return torch.stack([(mine * its).flatten(members).sum(dim=-1) for mine, its in pairs]).sum(dim=0)
-    return torch.stack(
-        [torch.dot(mine.reshape(-1), its.reshape(-1)) for mine, its in zip(one, other, strict=True)]
-    ).sum()
+def _alone_within(found: Sequence[Tensor], grads: Tensors, limit: float, lr: float) -> list[Tensor]:
+    """Return the same for one model, reckoned in numbers, which are cheaper than tensors of one."""
+    if not limit:
+        return list(found)
+    products = [
+        torch.dot(new, grad) if new.ndim == 1 else torch.dot(new.reshape(-1), grad.reshape(-1))
+        for new, grad in zip(found, grads, strict=True)
+    ]
+    far = lr**2 * abs(math.fsum(torch.stack(products).tolist()))
+    return [new * math.sqrt(limit / far) for new in found] if far > limit else list(found)
 
 
 def is_due(step: Tensor, hyper: Hyper, interval: str) -> Tensor:
@@ -121,15 +140,20 @@ def _estimated(algorithm: Algorithm, state: PreconditionState, hyper: Hyper, bat
 
 
 def averaged(new: Sequence[Tensor], old: Sequence[Tensor], estimates: Tensor, hyper: Hyper) -> list[Tensor]:
-    """Return the moving averages of curvature after so many estimates and a new one."""
+    """Return the moving averages of curvature after so many estimates and a new one, in the memory of that."""
     past = torch.minimum(hyper["curvature_beta"], 1 - 1 / (estimates + 1))
-    return [torch.lerp(each, mean, align(past, mean).to(mean.dtype)) for each, mean in zip(new, old, strict=True)]
+    pairs = zip(new, old, strict=True)
+    if past.ndim == 0:
+        weight = float(past)
+        return [each.lerp_(mean, weight) for each, mean in pairs]
+    return [each.lerp_(mean, align(past, mean)) for each, mean in pairs]
 
 
 def _inverted(algorithm: Algorithm, state: PreconditionState, hyper: Hyper) -> PreconditionState:
-    wanted = is_due(state.step, hyper, "interval") & (state.estimates > 0)
+    wanted = is_due(state.step, hyper, "interval")
     if not bool(wanted.any()):
         return state
+    wanted = wanted & (state.estimates > 0)
     with torch.no_grad():
         new = algorithm.invert(state.curvature, hyper)
         taken = wanted & finite(new, wanted)
@@ -138,11 +162,12 @@ def _inverted(algorithm: Algorithm, state: PreconditionState, hyper: Hyper) -> P
 
 def finite(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Say of each member whether all that is its own is finite."""
-    sound = torch.ones_like(like)
-    for tensor in tensors:
-        # Times 0 what is finite sums up to 0, and this takes a tenth of the time of asking each element.
-        sound = sound & ((tensor.reshape(*like.shape, -1) * 0).sum(dim=-1) == 0)
-    return sound
+    if not tensors:
+        return torch.ones_like(like)
+    # A sum that is finite is of finite numbers alone. One that is not may only be too large, so that each is asked.
+    if bool(torch.stack([tensor.sum() for tensor in tensors]).isfinite().all()):
+        return torch.ones_like(like)
+    return torch.stack([tensor.reshape(*like.shape, -1).isfinite().all(dim=-1) for tensor in tensors]).all(dim=0)
 
 
 def chosen(mask: Tensor, new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:

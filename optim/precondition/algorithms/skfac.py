@@ -22,7 +22,7 @@ from ..matrices.representation import Representation
 from ..modules.kinds import MATRIX
 from ..operations.sources import from_sources
 from .natural import of, parts, replaced
-from .scheduled import PreconditionState, chosen, finite, is_due, within_region
+from .scheduled import PreconditionState, asks_at, chosen, finite, is_due, within_region
 
 
 def skfac(layers: Sequence[Layer], representations: Mapping[str, Representation]) -> Rule[PreconditionState]:
@@ -45,7 +45,7 @@ def skfac(layers: Sequence[Layer], representations: Mapping[str, Representation]
         found = replaced(grads, layers, new)
         return within_region(found, grads, hyper), state._replace(step=state.step + 1)
 
-    return Rule(init, update, by_tensor=True, looks=True)
+    return Rule(init, update, by_tensor=True, looks=True, asks=asks_at("interval"))
 
 
 def _inverted(

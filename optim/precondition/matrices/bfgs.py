@@ -19,21 +19,20 @@ from torch import Tensor
 def learned(inverse: Tensor, s: Tensor, y: Tensor) -> Tensor:
     """Return the next H; one whose s^T y is not positive stays, for it would not remain so."""
     product = _dot(s, y)
-    known = product > 0
-    rate = torch.where(known, 1 / torch.where(known, product, 1.0), 0.0)
+    rate = 1 / product.masked_fill(product <= 0, torch.inf)
     back = _times(inverse, y)
-    cross = _outer(back, s)
-    grown = rate * (1 + rate * _dot(y, back))
-    return inverse + grown[..., None, None] * _outer(s, s) - rate[..., None, None] * (cross + cross.mT)
+    half = 0.5 * rate * (1 + rate * _dot(y, back))
+    # H + s u^T + u s^T, of which the last two are one product of matrices with two columns.
+    u = half.unsqueeze(-1) * s - rate.unsqueeze(-1) * back
+    return inverse + torch.stack([s, u], dim=-1) @ torch.stack([u, s], dim=-2)
 
 
 def damped(inverse: Tensor, s: Tensor, y: Tensor, *, mu: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
     """Return s and y, of which H can learn and remain positive."""
     back = _times(inverse, y)
     own, least = _dot(s, y), _dot(y, back)
-    low = own < mu * least
-    share = torch.where(low, (1 - mu) * least / torch.where(low, least - own, 1.0), 1.0).unsqueeze(-1)
-    moved = share * s + (1 - share) * back
+    share = torch.where(own < mu * least, (1 - mu) * least / (least - own), 1.0).unsqueeze(-1)
+    moved = torch.lerp(back, s, share)
     return moved, y + added.unsqueeze(-1) * moved
 
 
@@ -44,7 +43,3 @@ def _times(matrix: Tensor, vector: Tensor) -> Tensor:
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     found: Tensor = torch.linalg.vecdot(one, other)
     return found
-
-
-def _outer(one: Tensor, other: Tensor) -> Tensor:
-    return one.unsqueeze(-1) * other.unsqueeze(-2)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..layers import Layer, Seen, Tensors
 from ..modules.kinds import MATRIX
+from ..modules.linear import widths
 from ..operations.decompositions import cholesky
 from .representation import Representation
 
@@ -52,17 +53,17 @@ def roots(seen: Seen) -> Factors:
     """Return roots X of the factors X^T X: (*, G, n t, d) of inputs, (*, G, c n t, o) of slopes."""
     kind, members = MATRIX[seen.layer.kind], seen.members
     columns, rows = kind.columns(seen), kind.rows(seen)
-    columns = columns.flatten(-3, -2) * _root_weights(seen.weights / columns.shape[-2], columns.shape[-2], columns)
-    rows = rows.flatten(-3, -2) * _root_weights(seen.weights, rows.shape[-2], rows, vectors=1)
+    columns = columns.flatten(-3, -2) * spread(seen.weights / columns.shape[-2], columns).sqrt_()
+    rows = rows.flatten(-3, -2) * spread(seen.weights, rows, vectors=1).sqrt_()
     rows = rows.movedim(members, -3).flatten(-3, -2)  # vectors and examples are one long axis
     return Factors(columns, rows)
 
 
-def _root_weights(weights: Tensor, positions: int, like: Tensor, vectors: int = 0) -> Tensor:
-    """Return the square roots of the weights (*, n), shaped to stand beside (*, [c,] G, n * t, d)."""
-    members = weights.ndim - 1
-    roots = weights.to(like.dtype).sqrt().repeat_interleave(positions, dim=-1)
-    return roots.reshape(*weights.shape[:members], *(1,) * vectors, 1, -1, 1)
+def spread(weights: Tensor, like: Tensor, *, vectors: int = 0) -> Tensor:
+    """Return weights (*, n) for all positions of (*, [c,] G, n, t, d), shaped to stand beside that as (*, [c,] G, n t, d)."""
+    positions = like.shape[-2]
+    repeated = weights.repeat_interleave(positions, dim=-1) if positions > 1 else weights
+    return repeated.to(like.dtype, copy=True).reshape(*weights.shape[:-1], *(1,) * vectors, 1, -1, 1)
 
 
 def damped_inverse(factors: Sequence[Tensor], damping: Tensor) -> Factors:
@@ -80,21 +81,27 @@ def split_damping(means: Sequence[Tensor], damping: Tensor) -> tuple[Tensor, Ten
 
 def ratio(inputs: Tensor, slopes: Tensor) -> Tensor:
     """Return pi (...) of mean eigenvalues of factors (...); 1 where one of them is zero."""
-    sound = (inputs > 0) & (slopes > 0)
-    return torch.where(sound, inputs / torch.where(sound, slopes, 1.0), 1.0).sqrt()
+    return torch.where((inputs > 0) & (slopes > 0), (inputs / slopes).sqrt(), 1.0)
 
 
 def inverse(matrix: Tensor, damping: Tensor) -> Tensor:
     """Return (M + damping I)^-1 by Cholesky, (..., d, d) with damping (...); not finite where there is none."""
     lower, failed = cholesky(matrix, damping)
-    return torch.where(failed[..., None, None], torch.nan, torch.cholesky_inverse(lower))
+    return torch.cholesky_inverse(lower).masked_fill_(failed[..., None, None], torch.nan)
 
 
 def apply(inverses: Sequence[Tensor], layer: Layer, grads: Tensors, members: int) -> list[Tensor]:
     """Return B^-1 G A^-1 of the layer's gradients."""
+    matrix = MATRIX[layer.kind].join(layer, grads, members)
     inputs, slopes = inverses
-    kind = MATRIX[layer.kind]
-    return kind.split(layer, slopes @ kind.join(layer, grads, members) @ inputs, grads)
+    if (
+        not members and len(matrix) == 1
+    ):  # where matrices are small, those without axes in front take up to half the time
+        inputs, slopes, matrix = inputs[0], slopes[0], matrix[0]
+    turned = slopes @ matrix
+    # Part by part, so that none is a view of a larger matrix.
+    parts = inputs.split_with_sizes(widths(layer, inputs.shape[-1]), dim=-1)
+    return [(turned @ part).view_as(like) for part, like in zip(parts, grads, strict=True)]
 
 
 def dense(factors: Sequence[Tensor]) -> Tensor:

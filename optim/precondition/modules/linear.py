@@ -33,6 +33,13 @@ def split(layer: Layer, matrix: Tensor, like: Tensors) -> list[Tensor]:
     return [matrix[..., :-1].reshape(like[0].shape), matrix[..., -1].reshape(like[1].shape)]
 
 
+def widths(layer: Layer, columns: int) -> list[int]:
+    """Return how many of the matrix's columns are the weight's, and how many the bias's."""
+    if layer.bias is None or layer.weight is None:
+        return [columns]
+    return [columns - 1, 1]
+
+
 def parts(layer: Layer, units: Tensor) -> list[Tensor]:
     """Return weight and bias of the rows (..., outputs, d) of all groups; the weight of a convolution has its kernel's axes."""
     rows, kernel = units if layer.bias is None else units[..., :-1], layer.settings.get("kernel", ())
@@ -42,12 +49,15 @@ def parts(layer: Layer, units: Tensor) -> list[Tensor]:
 
 def with_bias(layer: Layer, tensors: Tensors) -> Tensor:
     """Return a weight (..., o, d) and bias (..., o), whichever there are, as one matrix."""
-    parts = [tensors[0]] if layer.weight is not None else []
-    return torch.cat([*parts, *([tensors[-1].unsqueeze(-1)] if layer.bias is not None else [])], dim=-1)
+    if layer.bias is None:
+        return tensors[0]
+    bias = tensors[-1].unsqueeze(-1)
+    return bias if layer.weight is None else torch.cat([tensors[0], bias], dim=-1)
 
 
-def with_ones(layer: Layer, inputs: Tensor) -> Tensor:
-    """Append to inputs (..., d) the bias's own, 1; without a weight it is the only one."""
-    ones = inputs.new_ones(*inputs.shape[:-1], 1)
-    parts = ([inputs] if layer.weight is not None else []) + ([ones] if layer.bias is not None else [])
-    return torch.cat(parts, dim=-1)
+def with_ones(layer: Layer, inputs: Tensor, axis: int = -1) -> Tensor:
+    """Append to inputs, d along an axis, the bias's own, 1; without a weight it is the only one."""
+    if layer.bias is None:
+        return inputs
+    ones = torch.ones_like(inputs.narrow(axis, 0, 1))
+    return ones if layer.weight is None else torch.cat([inputs, ones], dim=axis)

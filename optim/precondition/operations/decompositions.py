@@ -8,8 +8,9 @@ from ...rules.matrices import precise
 
 def cholesky(matrix: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
     """Return the Cholesky factor of M + damping I, (..., d, d) with damping (...), and where there is none (...)."""
-    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    lower, failed = torch.linalg.cholesky_ex(matrix + damping[..., None, None] * identity)
+    damped = matrix.clone()
+    damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1))
+    lower, failed = torch.linalg.cholesky_ex(damped)
     return lower, failed > 0
 
 

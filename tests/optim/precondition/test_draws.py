@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from optim.precondition.draws import normal, signs, uniform
+from optim.precondition.draws import _finalised, _mixed, _signed, normal, signs, uniform
 
 
 def test_they_are_uniform_and_independent_of_each_other() -> None:
@@ -48,3 +48,9 @@ def test_normal_numbers_are_and_begin_alike() -> None:
     assert stats.kstest(found.flatten().numpy(), "norm").pvalue > 0.01
     assert abs(torch.corrcoef(torch.stack([found[:, :-1].flatten(), found[:, 1:].flatten()]))[0, 1]) < 0.02
     assert torch.equal(normal(torch.tensor(7), 10, salt=3), found[7, :10])
+
+
+def test_one_number_is_mixed_as_many_are() -> None:
+    numbers = [0, 1, 7, 2**31, 2**63 - 1, 2**63, 2**64 - 1]
+    found = _mixed(torch.tensor([_signed(number) for number in numbers]))
+    assert found.tolist() == [_signed(_finalised(number)) for number in numbers]

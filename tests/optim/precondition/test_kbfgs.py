@@ -184,7 +184,7 @@ def test_of_a_convolution_inputs_are_averaged_over_positions_and_slopes_summed()
     inputs, slopes = torch.randn(5, 4, 3).double(), torch.randn(1, 5, 6, 2).double()
     weight, bias = torch.randn(6, 2, 2).double(), torch.randn(6).double()
     weights = torch.full((5,), 0.2, dtype=torch.float64)
-    found = kbfgs._means(Seen(Layer("convolution", 0, 1, settings), inputs, slopes, weights), [weight, bias])
+    found = kbfgs._mean(Seen(Layer("convolution", 0, 1, settings), inputs, slopes, weights), [weight, bias])
     outputs = F.conv1d(inputs, weight, bias, groups=2).mean(dim=(0, 2))
     assert (found.outputs.flatten() - outputs).abs().max() <= 1e-12
     assert (found.slopes.flatten() - slopes[0].mean(dim=0).sum(dim=-1)).abs().max() <= 1e-12

@@ -89,9 +89,11 @@ def learned(
     """Return P of triangles that were fitted to so many pairs, at a rate that falls to nothing."""
     factors, sizes = [torch.eye(size).double() for size in shape], [torch.zeros(1).double() for _ in shape]
     for step in range(steps):
-        vector = draws.normal(torch.tensor(step), math.prod(shape))
+        vector = draws.normal(torch.tensor(step), math.prod(shape)).double()
         options = hyper("psgd", precond_lr=0.1 * (1 - step / steps), slope_beta=beta)
-        factors, sizes = fitted(factors, sizes, vector.reshape(shape), of(step, vector).reshape(shape), options)
+        factors, sizes = fitted(
+            factors, sizes, vector.reshape(shape[0], -1), of(step, vector).reshape(shape[0], -1), options
+        )
     return reduce(torch.kron, [factor.T @ factor for factor in factors])
 
 
@@ -110,7 +112,7 @@ def test_pairs_of_gradients_whiten_and_damping_bounds() -> None:
     mixing[:2, :2] = triangle(2, 21)
 
     def gradient(step: int, _: Tensor) -> Tensor:
-        noise, damped = (draws.normal(torch.tensor(step), 3, salt=salt) for salt in (7, 8))
+        noise, damped = (draws.normal(torch.tensor(step), 3, salt=salt).double() for salt in (7, 8))
         found: Tensor = mixing @ noise + 0.1 * damped
         return found
 
@@ -123,7 +125,7 @@ def test_a_size_that_remembers_keeps_small_slopes_small() -> None:
     """Of ten gradients nine are next to nothing: P is of their mean square, and not of the nine."""
 
     def gradient(step: int, _: Tensor) -> Tensor:
-        return draws.normal(torch.tensor(step), 2, salt=9) * (10**0.5 if step % 10 == 0 else 1e-3)
+        return draws.normal(torch.tensor(step), 2, salt=9).double() * (10**0.5 if step % 10 == 0 else 1e-3)
 
     remembering, each = (learned((2,), gradient, steps=3000, beta=beta) for beta in (0.99, 0.0))
     assert (remembering - torch.eye(2)).norm() <= 0.5
@@ -135,9 +137,9 @@ def test_pairs_are_a_normal_vector_and_what_is_to_be_whitened(pairs: str) -> Non
     """One step from the first state is one from the identity, with the pair that the step's number gives."""
     params, options = start(), hyper("psgd_full", pairs=pairs, init_scale=2.0, damping=0.3)
     size = sum(param.numel() for param in params)
-    vector, noise = draws.normal(torch.tensor(0), 2 * size).reshape(2, size)
+    vector, noise = draws.normal(torch.tensor(0), 2 * size).double().reshape(2, size, 1)
     batch = look(params, *examples(0))
-    product = whole_hessian(params) @ vector if pairs == "hessian" else flat(batch.gradients())
+    product = whole_hessian(params) @ vector if pairs == "hessian" else flat(batch.gradients()).unsqueeze(-1)
     begun = [2 * torch.eye(size, dtype=torch.float64)], [torch.zeros(1, dtype=torch.float64)]
     (wanted,), _ = fitted(*begun, vector, product + 0.3 * noise, options)
     rule = METHODS["psgd_full"]
