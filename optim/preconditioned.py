@@ -59,5 +59,10 @@ class PreconditionedOptimizer(RuleOptimizer):
             raise ValueError(
                 f"the state has no preconditioner in it: it is of an optimizer that is not {self._info.name}"
             )
+        before = self.precondition.state_dict()
         self.precondition.load_state_dict(state_dict["precondition"])
-        super().load_state_dict({name: part for name, part in state_dict.items() if name != "precondition"})
+        try:
+            super().load_state_dict({name: part for name, part in state_dict.items() if name != "precondition"})
+        except ValueError:
+            self.precondition.load_state_dict(before)
+            raise

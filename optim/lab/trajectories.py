@@ -14,6 +14,7 @@ from .. import catalog
 from ..build import build_rule
 from ..precondition.batch import Batch, Pass
 from ..precondition.criteria import criterion
+from ..precondition.lengths import in_steps
 from ..records import OptimizerInfo, Setting
 from ..transform import Hyper, Tensors, stack
 from .optimizers import optimizer_of
@@ -47,7 +48,7 @@ def run(surface: Surface, name: str, options: Mapping[str, Setting], *, steps: i
     """
     info = optimizer_of(name)
     rates = (options["lr"],) if "lr" in options else surface.rates
-    members = [catalog.complete(info, {**options, "lr": rate}) for rate in rates]
+    members = [in_steps(catalog.complete(info, {**options, "lr": rate}), steps) for rate in rates]
     hyper = {
         option.name: _column([option.number(member[option.name]) for member in members]) for option in info.options
     }

@@ -31,13 +31,10 @@ def signs(key: Tensor, count: int, *, salt: int = 0) -> Tensor:
 
 
 def normal(key: Tensor, count: int, *, salt: int = 0) -> Tensor:
-    """Return `count` normal numbers, float32 (*, count)."""
-    whole, device = count + -count % _TOGETHER, key.device
-    drawn = [
-        torch.randn(whole, generator=torch.Generator(device).manual_seed(seed), device=device)[:count]
-        for seed in _seeds(key, salt)
-    ]
-    return drawn[0] if key.ndim == 0 else torch.stack(drawn)
+    """Return `count` normal numbers, float32 (*, count); drawn on the CPU, so that they are the same for any device."""
+    whole = count + -count % _TOGETHER
+    drawn = [torch.randn(whole, generator=torch.Generator().manual_seed(seed))[:count] for seed in _seeds(key, salt)]
+    return (drawn[0] if key.ndim == 0 else torch.stack(drawn)).to(key.device)
 
 
 def _seeds(key: Tensor, salt: int) -> list[int]:

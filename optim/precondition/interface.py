@@ -34,7 +34,7 @@ from .extension.tape import Tape, examples, once
 from .layers import Layer
 from .lengths import in_steps
 from .methods import METHODS, known
-from .saved import check_shapes, merged, shapes_of
+from .saved import check_saved, check_shapes, merged, shapes_of
 
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
@@ -111,9 +111,10 @@ class Preconditioner:
         params, hyper = list(self._named.values()), self._hyper(lr)
         batch = self._look(closure, params, hyper)
         if self._link is None:
-            self._link = METHODS[self.method].link(batch.layers)
-            self._state = self._link.init(_precise(params))
-            self._resume()
+            link = METHODS[self.method].link(batch.layers)
+            begun = link.init(_precise(params))
+            self._state = begun if self._saved is None else merged(begun, self._saved)
+            self._link, self._saved = link, None
         grads = _precise(batch.gradients())
         with torch.no_grad():
             found, self._state = self._link.step(grads, self._state, params, hyper, batch)
@@ -124,22 +125,24 @@ class Preconditioner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on: the method's state by name, lists of tensors and tensors."""
-        state = self._saved if self._state is None or self._saved is not None else self._state._asdict()
+        state = self._saved if self._state is None else self._state._asdict()
         shapes = shapes_of(self._named)
         return {"method": self.method, "shapes": shapes, "state": None if state is None else dict(state)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a saved state. Raise ValueError if it is of another method or of another network."""
-        if saved["method"] != self.method:
-            raise ValueError(f"the state is of {saved['method']}, and this is {self.method}")
-        check_shapes(self._named, saved.get("shapes"))
-        self._saved = saved["state"]
-        self._resume()
+        """Go on from a saved state, which may be one of before the first step.
 
-    def _resume(self) -> None:
-        """Put what was saved in the place of the state, once there is one."""
-        if self._state is not None and self._saved is not None:
-            self._state, self._saved = merged(self._state, self._saved), None
+        Raise ValueError if it is of another method or of another network; nothing has changed then.
+        """
+        check_saved(saved, self.method)
+        check_shapes(self._named, saved.get("shapes"))
+        state = saved["state"]
+        if state is None:
+            self._link = self._state = self._saved = None
+        elif self._state is None:
+            self._saved = state
+        else:
+            self._state = merged(self._state, state)
 
     def _look(self, closure: Closure, params: list[Tensor], hyper: Mapping[str, Tensor]) -> Batch:
         asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
@@ -177,14 +180,12 @@ class Preconditioner:
 
     def _terms(self, found: Pass) -> int:
         """Return how many terms a loss is the sum of. Raise ValueError where that is not to be told."""
-        if found.outputs is not None:
-            return self._criterion.terms(found.outputs)
-        if self._criterion.outputs_count:
+        if found.outputs is None:
             raise ValueError(
-                "a sum of squared errors is over outputs, too: return (loss, outputs) from the closure, so that they can "
-                "be counted"
+                "a sum may be over positions or outputs, too: return (loss, outputs) from the closure, so that its terms "
+                "can be counted"
             )
-        return _examples(found)
+        return self._criterion.terms(found.outputs)
 
     def _with(self, closure: Closure, moved: Sequence[Tensor]) -> Closure:
         """Return the closure with other tensors in the places of the model's parameters, and its buffers left alone."""

@@ -13,6 +13,14 @@ def shapes_of(named: Mapping[str, Tensor]) -> list[list[int]]:
     return [list(param.shape) for param in named.values()]
 
 
+def check_saved(saved: Mapping[str, Any], method: str) -> None:
+    """Raise ValueError for what is no state of this method."""
+    if not {"method", "state"} <= saved.keys() or not isinstance(saved["state"], Mapping | None):
+        raise ValueError(f"this is no state of a preconditioner: it has {', '.join(map(str, saved)) or 'nothing'}")
+    if saved["method"] != method:
+        raise ValueError(f"the state is of {saved['method']}, and this is {method}")
+
+
 def check_shapes(named: Mapping[str, Tensor], saved: Sequence[Sequence[int]] | None) -> None:
     """Raise ValueError if a state was saved of parameters of other shapes; None, of before shapes were saved, is any."""
     if saved is None:
@@ -36,7 +44,14 @@ def merged(state: Any, saved: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the n
         raise ValueError(
             f"the state is of another network, or of other options: {names} is laid out otherwise: {_REMEDY}"
         )
-    return state._replace(**saved)
+    return state._replace(**{name: _placed(part, like=getattr(state, name)) for name, part in saved.items()})
+
+
+def _placed(part: Any, like: Any) -> Any:  # noqa: ANN401 - tensors in any nest of sequences
+    """Return the part where `like` is, in its precision."""
+    if isinstance(part, Tensor):
+        return part.to(device=like.device, dtype=like.dtype)
+    return [_placed(each, own) for each, own in zip(part, like, strict=True)]
 
 
 def _layout(part: Any) -> Any:  # noqa: ANN401 - tensors in any nest of sequences

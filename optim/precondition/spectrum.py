@@ -58,7 +58,11 @@ def power(product: Product, start: Tensor, iterations: int) -> Tensor:
 
 def lanczos(product: Product, start: Tensor, iterations: int) -> Tridiagonal:
     """Return the matrix on the space of start, A start, A^2 start, ...; of d dimensions at most."""
-    *_, last = growing(product, start, iterations)
+    # One after the other: each has vectors of its own, and many at once would not fit.
+    steps = growing(product, start, iterations)
+    last = next(steps)
+    for last in steps:  # noqa: B007 - the last is what is wanted
+        pass
     return last
 
 

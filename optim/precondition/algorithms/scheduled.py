@@ -109,7 +109,7 @@ def _alone_within(found: Sequence[Tensor], grads: Tensors, limit: float, lr: flo
         torch.dot(new, grad) if new.ndim == 1 else torch.dot(new.reshape(-1), grad.reshape(-1))
         for new, grad in zip(found, grads, strict=True)
     ]
-    far = lr**2 * abs(math.fsum(torch.stack(products).tolist()))
+    far = lr**2 * abs(sum(torch.stack(products).tolist()))
     return [new * math.sqrt(limit / far) for new in found] if far > limit else list(found)
 
 

@@ -29,7 +29,7 @@ def split(rows: Tensor, like: Tensors, members: int) -> list[Tensor]:
     shapes = [each.shape[members:] for each in like]
     parts = torch.split(rows, [shape.numel() for shape in shapes], dim=-1)
     return [
-        part.reshape(*rows.shape[:-1], *shape).to(each.dtype)
+        part.reshape((*rows.shape[:-1], *shape)).to(each.dtype)
         for part, shape, each in zip(parts, shapes, like, strict=True)
     ]
 

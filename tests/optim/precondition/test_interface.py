@@ -132,11 +132,23 @@ def test_a_sum_is_over_all_that_the_mean_is_over(method: str, loss: str, terms: 
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
-def test_a_sum_of_squared_errors_needs_the_outputs() -> None:
-    model = Losses("squared_error", "sum")
-    precondition = Preconditioner(model, "kfac", loss="squared_error", reduction="sum", fisher="empirical")
-    with pytest.raises(ValueError, match=r"a sum of squared errors is over outputs, too: return \(loss, outputs\)"):
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_a_sum_needs_the_outputs(loss: str) -> None:
+    model = Losses(loss, "sum")
+    precondition = Preconditioner(model, "kfac", loss=loss, reduction="sum", fisher="empirical")
+    with pytest.raises(ValueError, match=r"a sum may be over positions or outputs, too: return \(loss, outputs\)"):
         precondition.backward(lambda: model()[0])
+
+
+def test_a_sum_is_counted_at_steps_that_ask_about_nothing() -> None:
+    mean, total = Losses("cross_entropy", "mean"), Losses("cross_entropy", "sum")
+    one = Preconditioner(mean, "kfac", curvature_interval=10, interval=10)
+    other = Preconditioner(total, "kfac", reduction="sum", curvature_interval=10, interval=10)
+    for _ in range(3):
+        one.backward(mean)
+        other.backward(total)
+    for given, found in zip(gradients(mean), gradients(total), strict=True):
+        torch.testing.assert_close(given, found, rtol=1e-3, atol=1e-6)
 
 
 class Placed(nn.Module):
@@ -296,3 +308,27 @@ def test_a_closure_must_give_the_loss() -> None:
 def test_a_model_without_parameters_to_train_is_refused() -> None:
     with pytest.raises(ValueError, match="no parameters that require gradients"):
         Preconditioner(network().requires_grad_(False), "kfac")
+
+
+class Tempered(nn.Module):
+    """A network whose outputs are divided by a learned temperature, one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.temperature = network(), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        outputs = self.body(INPUTS) / self.temperature
+        return F.cross_entropy(outputs, TARGETS), outputs
+
+
+@pytest.mark.parametrize(
+    "method", ["newton", "absolute_newton", "hessian_free", "neumann", "curveball", "psgd", "shampoo"]
+)
+@pytest.mark.filterwarnings("ignore:.*leaves these gradients as they are")
+def test_a_parameter_may_be_one_number(method: str) -> None:
+    model = Tempered()
+    Preconditioner(model, method).backward(model)
+    assert model.temperature.grad is not None
+    assert model.temperature.grad.shape == ()
+    assert model.temperature.grad.isfinite()

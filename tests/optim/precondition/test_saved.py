@@ -53,11 +53,45 @@ def test_the_state_of_another_network_is_refused(method: str) -> None:
 def test_its_own_is_taken(method: str) -> None:
     model = network()
     first = stepped(method, model)
-    second: Any = build(method, copy.deepcopy(model), lr=0.01)
+    second_model = copy.deepcopy(model)
+    second: Any = build(method, second_model, lr=0.01)
     second.load_state_dict(first.state_dict())
     old = copy.deepcopy(first.state_dict()["precondition"])
     old.pop("shapes")
     second.precondition.load_state_dict(old)  # of before shapes were saved
+    for each, of in ((first, model), (second, second_model)):
+        each.step(closure_of(of))
+    for one, other in zip(model.parameters(), second_model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    running = stepped("kfac", network())
+    before = copy.deepcopy(running.state_dict())
+    other = stepped("kfac", nn.Sequential(network(), nn.Linear(3, 3))).precondition.state_dict()
+    for wrong in (
+        {},
+        {"method": "kfac"},
+        {"method": "kfac", "state": 3},
+        {"method": "shampoo", "state": None},
+        other | {"shapes": before["precondition"]["shapes"]},
+    ):
+        with pytest.raises(ValueError, match="state"):
+            running.precondition.load_state_dict(wrong)
+    groups = before | {"param_groups": before["param_groups"] * 2}
+    with pytest.raises(ValueError, match="parameter group"):
+        running.load_state_dict(groups)
+    torch.testing.assert_close(running.state_dict()["precondition"]["state"], before["precondition"]["state"])
+
+
+def test_a_state_of_before_the_first_step_begins_anew_and_another_precision_is_taken_over() -> None:
+    model = network()
+    running = stepped("kfac", model)
+    saved = running.precondition.state_dict()
+    running.precondition.load_state_dict({"method": "kfac", "state": None})
+    assert running.precondition.state_dict()["state"] is None
+    precise: Any = build("kfac", copy.deepcopy(model).double(), lr=0.01)
+    precise.precondition.load_state_dict(saved)
 
 
 def test_a_state_that_is_laid_out_otherwise_is_refused_where_it_is_needed() -> None:
