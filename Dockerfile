@@ -30,6 +30,6 @@ COPY . .
 ENV PATH=/opt/tuneup/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER tuneup
 # What trials are stepped by, for this kind of processor; on another one the first trial compiles it anew.
-RUN python -m training.population
+RUN python -m training.compiling
 EXPOSE 8000
 CMD ["tuneup", "--help"]

@@ -1,7 +1,7 @@
 PY := .venv/bin/python
 # Test processes. Two servers' worth of work each: more processes than cores only slow one another down.
 WORKERS ?= 2
-BENCHMARKS ?= ledger http detection analysis optim population time_to_target suggest quality pruning verdict curvature precondition
+BENCHMARKS ?= ledger http detection analysis optim population time_to_target suggest quality pruning verdict curvature precondition sparse wide_theory
 FAULTS ?= 20
 
 .DEFAULT_GOAL := help

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from .entries import adam, classic, common, modern, schedules
+from .entries import adam, classic, common, modern, schedules, sparse
 from .entries.precondition import gram, hessian, kfac, learned, natural
 from .entries.precondition.options import SHARES
 from .records import OptimizerInfo, Option, ScheduleInfo, WarmupInfo, by_name
@@ -20,6 +20,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "SHARES",
+    "TRAINERS",
     "WARMUPS",
     "OptimizerInfo",
     "Option",
@@ -30,6 +31,7 @@ __all__ = [
     "faults",
     "optimizer_info",
     "schedule_info",
+    "trainer_info",
     "warmup_info",
 ]
 
@@ -38,6 +40,10 @@ OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType({
     for entries in (classic, adam, modern, kfac, gram, natural, learned, hessian)
     for info in entries.OPTIMIZERS
 })  # fmt: skip
+# What a recipe may train by: every optimizer, and what steps networks of one kind in a way of its own.
+TRAINERS: Mapping[str, OptimizerInfo] = MappingProxyType(
+    {**OPTIMIZERS, **{info.name: info for info in sparse.TRAINERS}}
+)
 SCHEDULES: Mapping[str, ScheduleInfo] = MappingProxyType({info.name: info for info in schedules.SCHEDULES})
 WARMUPS: Mapping[str, WarmupInfo] = MappingProxyType({info.name: info for info in schedules.WARMUPS})
 COMMON: Mapping[str, Option] = MappingProxyType({option.name: option for option in common.OPTIONS})
@@ -50,6 +56,13 @@ def optimizer_info(name: str) -> OptimizerInfo:
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; valid: {', '.join(OPTIMIZERS)}")
     return OPTIMIZERS[name]
+
+
+def trainer_info(name: str) -> OptimizerInfo:
+    """Return the optimizer, or other trainer, called `name`. Raise ValueError listing the valid names if there is none."""
+    if name not in TRAINERS:
+        raise ValueError(f"unknown optimizer {name!r}; valid: {', '.join(TRAINERS)}")
+    return TRAINERS[name]
 
 
 def schedule_info(name: str) -> ScheduleInfo:

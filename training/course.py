@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -80,6 +80,16 @@ class Findings:
     done: bool = False
 
 
+class Stepper(Protocol):
+    """Steps the batches of a run in a way of its own."""
+
+    def step(self, run: "Run", numbers: Tensor, lr: float) -> Tensor:
+        """Train a batch; return the losses of its examples (B,)."""
+
+    def end_epoch(self, run: "Run") -> dict[str, float]:
+        """Return what the epoch's steps came to, by name."""
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A run under way: where it stands, who follows it, and the epoch it is in. One object for each run."""
@@ -89,6 +99,7 @@ class Run:
     watch: Watch
     epoch: Epoch = field(init=False)
     findings: Findings = field(default_factory=Findings)
+    stepper: Stepper | None = None
     _span: tuple[int, Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -207,6 +218,7 @@ def end_epoch(run: Run, found: Mapping[str, float]) -> None:
     course, state = run.course, run.state
     values = _values(course, state, found)
     values |= _measures(course, state, values) | run.findings.values
+    values |= {} if run.stepper is None else run.stepper.end_epoch(run)
     notice = state.gauges.vanishing() if values["train_loss"] > UNLEARNED * state.initial else None
     run.watch.report(state.epoch + 1, values)
     state.order = run.epoch.order

@@ -15,12 +15,15 @@ from optim.precondition.layers import Layer
 from optim.precondition.lengths import in_steps
 from optim.precondition.methods import asks
 from optim.schedules import schedule
+from optim.sparse import rule as scaled
+from optim.sparse.settings import Wide, settings
 from optim.transform import Rule, chain
 from training.meter import Measured, measured_of
 
 Values: TypeAlias = Mapping[str, Any]
 
 DEFAULT_EPOCHS = 20
+SPARSE_SGD = "sparse_sgd"
 MAX_EPOCHS = 10_000
 
 # What an objective says beside options of the training.
@@ -28,7 +31,7 @@ STRUCTURE = frozenset(
     {"recipe", "data", "network", "epochs", "begins", "ends", "device", "precision", "measured", "curvature"}
 )
 _CHOICES = frozenset({"optimizer", "schedule", *catalog.COMMON})
-_OPTIONS = frozenset(option.name for info in catalog.OPTIMIZERS.values() for option in info.options) | frozenset(
+_OPTIONS = frozenset(option.name for info in catalog.TRAINERS.values() for option in info.options) | frozenset(
     option.name for info in catalog.SCHEDULES.values() for option in info.options
 )
 
@@ -50,7 +53,7 @@ class Plan:
 
     A run is of `epochs`, of which this one trains those from `begins`, where it goes on from another one's checkpoint, to
     `ends` (None: to the end), with which it leaves one. `curvature` names what is made of the curvature at its end,
-    each with its options (`posthoc.table`).
+    each with its options (`posthoc.table`). `wide` is what is trained by sparse_sgd, if it is.
     """
 
     optimizer: str
@@ -63,6 +66,7 @@ class Plan:
     ends: int | None = None
     measured: Measured | None = None
     curvature: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    wide: Wide | None = None
 
     @property
     def until(self) -> int:
@@ -84,6 +88,8 @@ class Plan:
 
         `layers` are those of the network, of which an optimizer wants to know that preconditions.
         """
+        if self.wide is not None:
+            return scaled.RULE
         _, wanted = self.kind
         before, behind = ([table[name] for name in wanted if name in table] for table in (_BEFORE, _BEHIND))
         own = build_rule(self.optimizer, layers, between=before)
@@ -104,7 +110,7 @@ class Plan:
 
         Raise ValueError for a length that is given in steps and as a share of all.
         """
-        options = catalog.by_name(catalog.optimizer_info(self.optimizer).options)
+        options = catalog.by_name(catalog.trainer_info(self.optimizer).options)
         own = {name: options[name].number(value) for name, value in in_steps(self.options, steps).items()}
         own |= {name: self.common[name] for name in (*_BEFORE, "ema")}
         own["swa_start"] = round(self.common["swa_start"] * steps)
@@ -141,7 +147,7 @@ def plan_of(objective: Values, params: Values) -> Plan:
     """
     fixed = {name: value for name, value in objective.items() if name not in STRUCTURE}
     merged = {**fixed, **params}
-    optimizer = catalog.optimizer_info(merged.get("optimizer", catalog.DEFAULT_OPTIMIZER))
+    optimizer = catalog.trainer_info(merged.get("optimizer", catalog.DEFAULT_OPTIMIZER))
     schedule_info = catalog.schedule_info(merged.get("schedule", catalog.DEFAULT_SCHEDULE))
     own = _CHOICES | _names(optimizer) | _names(schedule_info)
     unknown = sorted((set(fixed) - own - _OPTIONS) | (set(params) - own))
@@ -149,9 +155,10 @@ def plan_of(objective: Values, params: Values) -> Plan:
         raise ValueError(
             f"{', '.join(unknown)}: not of {optimizer.name} and {schedule_info.name}; valid: {', '.join(sorted(own))}"
         )
+    options = catalog.complete(optimizer, _of(merged, optimizer))
     return Plan(
         optimizer=optimizer.name,
-        options=catalog.complete(optimizer, _of(merged, optimizer)),
+        options=options,
         schedule=schedule_info.name,
         schedule_options=catalog.complete(schedule_info, _of(merged, schedule_info)),
         common={name: _common(merged, name) for name in catalog.COMMON},
@@ -159,6 +166,7 @@ def plan_of(objective: Values, params: Values) -> Plan:
         begins=objective.get("begins", 0),
         ends=objective.get("ends"),
         measured=measured_of(objective),
+        wide=settings(options) if optimizer.name == SPARSE_SGD else None,
     )
 
 

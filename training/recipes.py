@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from optim.sparse.settings import Wide
 from training import loop
 from training.channel import Outcome
 from training.data.bundled import DATA
@@ -16,11 +17,12 @@ from training.data.folder import find
 from training.data.splitting import hold_out
 from training.networks.base import Network
 from training.networks.table import build_network
-from training.plan import Plan, Values, plan_of
+from training.plan import SPARSE_SGD, Plan, Values, plan_of
 from training.posthoc.table import check_uses
 from training.precision import DEFAULT_PRECISION, check_precision, in_precision, products_in
 from training.tasks import CLASSIFICATION, REGRESSION, Task
 from training.watch import Watch
+from training.wide.network import on_sphere, two_layer
 
 
 class NoDevice(RuntimeError):
@@ -28,6 +30,9 @@ class NoDevice(RuntimeError):
 
 
 TASKS: Mapping[str, Task] = MappingProxyType({"classifier": CLASSIFICATION, "regressor": REGRESSION})
+# Its data say whether it classifies.
+WIDE = "wide-two-layer"
+RECIPES = (*TASKS, WIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,15 @@ def prepare(objective: Values, params: Values, *, folder: Path | None = None) ->
     that cannot be run, naming what is valid, and NoDevice.
     """
     name: Any = objective.get("recipe")
-    if name not in TASKS:
-        raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(TASKS)}")
-    objective = _present(objective)
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; valid: {', '.join(RECIPES)}")
+    objective = ({"optimizer": SPARSE_SGD} if name == WIDE else {}) | _present(objective)
     plan = plan_of(objective, _present(params))
+    if (plan.wide is None) == (name == WIDE):
+        raise ValueError(f"{SPARSE_SGD} trains the recipe {WIDE} alone, and that is trained by nothing else")
     data = find(_required(objective, "data"), folder)
+    if plan.wide is not None:
+        return _prepare_wide(objective, plan, plan.wide, data)
     _check_task(data, name)
     data = data if plan.measured is None else hold_out(data, plan.measured.test)
     plan = replace(plan, curvature=check_uses(objective.get("curvature", []), data.task))
@@ -73,6 +82,16 @@ def prepare(objective: Values, params: Values, *, folder: Path | None = None) ->
         check_precision(objective.get("precision", DEFAULT_PRECISION)),
     )
     return Prepared(in_precision(network, precision, device), data, plan, device, precision)
+
+
+def _prepare_wide(objective: Values, plan: Plan, wide: Wide, data: Data) -> Prepared:
+    for name, only in (("device", "cpu"), ("precision", DEFAULT_PRECISION)):
+        if objective.get(name, only) != only:
+            raise ValueError(
+                f"objective.{name}: sparse steps are taken in {DEFAULT_PRECISION} on a CPU, got {objective[name]!r}"
+            )
+    data = on_sphere(data if plan.measured is None else hold_out(data, plan.measured.test), wide)
+    return Prepared(two_layer(wide, data), data, plan, device_of("cpu"))
 
 
 def _check_task(data: Data, recipe: str) -> None:

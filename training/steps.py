@@ -5,11 +5,13 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from optim.sparse.settings import Wide
 from training.course import Course, Run, take_loss
 from training.curvature import batch_of
 from training.monitors import SAMPLED, look
 from training.networks.base import Params
 from training.state import State
+from training.wide.stepping import Stepper
 
 
 def train_batch(run: Run) -> None:
@@ -18,7 +20,10 @@ def train_batch(run: Run) -> None:
     first = state.batches * course.batch_size
     numbers = epoch.numbers[first : first + course.batch_size]
     with nullcontext() if state.meter is None else state.meter.batch(len(numbers)):
-        _step(course, state, numbers, epoch.rates[state.batches])
+        if course.plan.wide is None:
+            _step(course, state, numbers, epoch.rates[state.batches])
+        else:
+            _sparse_step(run, course.plan.wide, numbers, epoch.rates[state.batches].item())
 
 
 def _step(course: Course, state: State, numbers: Tensor, lr: Tensor) -> None:
@@ -34,6 +39,15 @@ def _step(course: Course, state: State, numbers: Tensor, lr: Tensor) -> None:
         for param, update in zip(params, updates, strict=True):
             param.add_(update)
     state.batches += 1
+
+
+def _sparse_step(run: Run, wide: Wide, numbers: Tensor, lr: float) -> None:
+    # What finds active neurons is no part of the state: a run that goes on makes it anew.
+    if run.stepper is None:
+        run.stepper = Stepper(run, wide)
+    losses = run.stepper.step(run, numbers, lr)
+    take_loss(run.state, losses.double().mean().item(), examples=len(numbers))
+    run.state.batches += 1
 
 
 def _loss(course: Course, params: Params, numbers: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from api.deps import Given, Services
 from api.errors import documented
 from models.session import Row
 from models.workers import list_workers
-from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
+from optim.catalog import SCHEDULES, TRAINERS, WARMUPS
 from search.clock import utc_now
 from search.definition.networks import ANNOUNCED
 from search.definition.objectives import RECIPES
@@ -32,7 +32,7 @@ class Catalog(BaseModel):
 @router.get("/optimizers", responses=documented(304))
 def get_optimizers() -> Catalog:
     """List the optimizers with their options, defaults, valid and recommended ranges."""
-    return Catalog(data=[asdict(info) for info in OPTIMIZERS.values()])
+    return Catalog(data=[asdict(info) for info in TRAINERS.values()])
 
 
 @router.get("/schedules", responses=documented(304))
@@ -48,8 +48,10 @@ def get_objectives(given: Given) -> Catalog:
 
     A recipe's `options` are those that it has whatever optimizer and schedule are chosen.
     """
-    common = [asdict(option) for option in COMMON.values()]
-    recipes = [{"kind": "recipe", **asdict(recipe), "options": common} for recipe in RECIPES.values()]
+    recipes = [
+        {"kind": "recipe", **asdict(recipe), "options": [asdict(option) for option in recipe.common.values()]}
+        for recipe in RECIPES.values()
+    ]
     return Catalog(data=[*recipes, *_registered(_live_workers(given))])
 
 

@@ -8,7 +8,7 @@ points can be fixed but not searched.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from optim.catalog import COMMON, Option
+from optim.catalog import Option
 from search.definition.idle import idle_faults
 from search.definition.objectives import Recipe
 from search.definition.options import FAMILIES, is_option
@@ -64,7 +64,7 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
     faults += idle_faults(fixed, space)
     for name, value in fixed.items():
         if name in FAMILIES:
-            faults += _choice_faults(f"objective.{name}", name, [("", value)])
+            faults += _choice_faults(f"objective.{name}", name, [("", value)], recipe)
         else:
             faults += _fixed_faults(name, value, offer)
     sources = {
@@ -72,7 +72,7 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
     }
     for name, parameter in space.items():
         if name in FAMILIES:
-            faults += _choice_parameter_faults(name, parameter)
+            faults += _choice_parameter_faults(name, parameter, recipe)
         elif name not in sources or is_option(name):
             faults += _parameter_faults(name, offer, space)
     unread = sorted(faulty - space.keys() - FAMILIES.keys())
@@ -82,19 +82,23 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
 
 
 def _offer(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Offer:
-    families = tuple(_family(name, fixed, space, faulty) for name in FAMILIES)
-    return _Offer(recipe, COMMON, families)
+    defaults = {name: default for name, (_, default) in FAMILIES.items()} | {"optimizer": recipe.default_optimizer}
+    families = tuple(_family(name, default, recipe, fixed, space, faulty) for name, default in defaults.items())
+    return _Offer(recipe, recipe.common, families)
 
 
-def _family(name: str, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> _Family:
-    options, default = FAMILIES[name]
+def _family(
+    name: str, default: str, recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]
+) -> _Family:
+    options, _ = FAMILIES[name]
+    known = set(options) & set(recipe.optimizers) if name == "optimizer" else set(options)
     parameter = space.get(name)
     if parameter is None:
         given: tuple[Setting, ...] = () if name in faulty else (fixed.get(name, default),)
     else:
         # A choice that is itself conditional falls back to the default where it is inactive.
         given = _choices(parameter) + ((default,) if parameter.when else ())
-    chosen = tuple(choice for choice in dict.fromkeys(given) if isinstance(choice, str) and choice in options)
+    chosen = tuple(choice for choice in dict.fromkeys(given) if isinstance(choice, str) and choice in known)
     return _Family(name, options, chosen or None)
 
 
@@ -104,10 +108,10 @@ def _choices(parameter: Parameter) -> tuple[Value, ...]:
     return tuple(parameter.choices or ()) if isinstance(parameter, CategoricalParameter) else ()
 
 
-def _choice_parameter_faults(name: str, parameter: Parameter) -> list[Fault]:
+def _choice_parameter_faults(name: str, parameter: Parameter, recipe: Recipe) -> list[Fault]:
     if not isinstance(parameter, CategoricalParameter | FixedParameter):
         return [Fault(f"space.{name}.type", f"must be categorical: the {name} is chosen by name")]
-    return _choice_faults(f"space.{name}", name, _named(parameter))
+    return _choice_faults(f"space.{name}", name, _named(parameter), recipe)
 
 
 def _named(parameter: Parameter) -> list[tuple[str, Setting]]:
@@ -117,19 +121,32 @@ def _named(parameter: Parameter) -> list[tuple[str, Setting]]:
     return [(f".choices[{index}]", choice) for index, choice in enumerate(_choices(parameter))]
 
 
-def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Setting]]) -> list[Fault]:
+def _choice_faults(path: str, family: str, values: Iterable[tuple[str, Setting]], recipe: Recipe) -> list[Fault]:
     options, _ = FAMILIES[family]
+    valid = recipe.optimizers if family == "optimizer" else tuple(options)
     return [
-        Fault(f"{path}{where}", f"unknown {family} {value!r}; valid are {', '.join(options)}")
+        Fault(f"{path}{where}", _not_among(family, value, valid, recipe, known=value in options))
         for where, value in values
-        if not isinstance(value, str) or value not in options
+        if value not in valid
     ]
+
+
+def _not_among(family: str, value: Setting, valid: Iterable[str], recipe: Recipe, *, known: bool) -> str:
+    what = f"the {recipe.name} has no {family}" if known else f"unknown {family}"
+    return f"{what} {value!r}; valid are {', '.join(valid)}{_because(recipe)}"
+
+
+def _because(recipe: Recipe) -> str:
+    return f": {recipe.because}" if recipe.because else ""
 
 
 def _unknown(path: str, name: str, offer: _Offer) -> Fault:
     held = [family.options[choice] for family in offer.families for choice in family.chosen or ()]
     valid = dict.fromkeys([*offer.recipe.names, *(option for options in held for option in options)])
-    return Fault(path, f"the {offer.recipe.name} has no hyperparameter {name!r}; valid here are {', '.join(valid)}")
+    why = _because(offer.recipe) if is_option(name) else ""
+    return Fault(
+        path, f"the {offer.recipe.name} has no hyperparameter {name!r}; valid here are {', '.join(valid)}{why}"
+    )
 
 
 def _fixed_faults(name: str, value: Setting, offer: _Offer) -> list[Fault]:
@@ -144,7 +161,7 @@ def _fixed_faults(name: str, value: Setting, offer: _Offer) -> list[Fault]:
     having = [choice for choice in family.chosen if name in family.options[choice]]
     faults = []
     if not having:
-        faults.append(Fault(path, _nobody_has(name, family, family.chosen)))
+        faults.append(Fault(path, _nobody_has(name, family, family.chosen, offer.recipe)))
     elif len(having) < len(family.chosen):
         lacking = ", ".join(choice for choice in family.chosen if choice not in having)
         remedy = f"move it to the space as `type: fixed` with `{_when(family, having)}`"
@@ -166,7 +183,7 @@ def _parameter_faults(name: str, offer: _Offer, space: Space) -> list[Fault]:
     having = [choice for choice in family.chosen if name in family.options[choice]]
     faults = []
     if not having:
-        faults.append(Fault(path, _nobody_has(name, family, family.chosen)))
+        faults.append(Fault(path, _nobody_has(name, family, family.chosen, offer.recipe)))
     elif lacking:
         message = f"{name} is no option of {', '.join(lacking)}: add `{_when(family, having)}`"
         faults.append(Fault(f"{path}.when", message))
@@ -188,7 +205,9 @@ def _reachable(name: str, family: _Family, space: Space, seen: frozenset[str]) -
     return reachable
 
 
-def _nobody_has(name: str, family: _Family, chosen: Iterable[str]) -> str:
+def _nobody_has(name: str, family: _Family, chosen: Iterable[str], recipe: Recipe) -> str:
+    if family.name == "optimizer" and recipe.because:
+        return f"is no option of {', '.join(chosen)}{_because(recipe)}"
     return f"is no option of {', '.join(chosen)}; the {family.name} that has it: {', '.join(family.having(name))}"
 
 

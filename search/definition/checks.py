@@ -35,6 +35,9 @@ class Parts:
     recipe: Recipe | None = None
     data: str | None = None
     network: Network | None = None
+    has_network: bool = False
+    device: str | None = None
+    precision: str | None = None
     curvature: tuple[str | None, ...] = ()
     epochs: int | None = None
     fixed: Mapping[str, Setting] = field(default_factory=dict)
@@ -60,6 +63,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
     the_plan = None if faults or parts.faulty or not whole else plan(parts.space, list(parts.constraints.values()))
     if parts.recipe is not None:
         faults += _objective_faults(parts.recipe, parts.data, parts.network)
+        faults += _own_network_faults(parts.recipe, parts)
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
@@ -95,6 +99,23 @@ def _objective_faults(recipe: Recipe, name: str | None, network: Network | None)
     return faults
 
 
+def _own_network_faults(recipe: Recipe, parts: Parts) -> list[Fault]:
+    """Check what a recipe needs, or has no use for, that is its own network."""
+    if recipe.networks:
+        return [] if parts.has_network else [Fault("objective.network", "is required")]
+    faults = []
+    if parts.has_network:
+        message = f"the {recipe.name} is its own network: leave it out, and set its options, such as width"
+        faults.append(Fault("objective.network", message))
+    if parts.device is not None and parts.device not in recipe.devices:
+        message = f"the {recipe.name} runs on {', '.join(recipe.devices)} alone, got {parts.device!r}"
+        faults.append(Fault("objective.device", message))
+    if parts.precision not in {None, "float32"}:
+        message = f"the {recipe.name} computes in float32 alone, got {parts.precision!r}: leave it out"
+        faults.append(Fault("objective.precision", message))
+    return faults
+
+
 def _curvature_faults(recipe: Recipe, listed: tuple[str | None, ...]) -> list[Fault]:
     faults, valid = [], [use.name for use in recipe.curvature]
     for index, name in enumerate(listed):
@@ -102,7 +123,8 @@ def _curvature_faults(recipe: Recipe, listed: tuple[str | None, ...]) -> list[Fa
         if name is not None and name in listed[:index]:
             faults.append(Fault(path, f"{name!r} is listed already"))
         if name not in valid and name in USES:
-            faults.append(Fault(path, f"is not for the recipe {recipe.name}; valid are {', '.join(valid)}"))
+            which = f"valid are {', '.join(valid)}" if valid else "it has none: leave curvature out"
+            faults.append(Fault(path, f"is not for the recipe {recipe.name}; {which}"))
     return faults
 
 
@@ -110,7 +132,7 @@ def _name_faults(parts: Parts) -> list[Fault]:
     if parts.recipe is None:
         return name_faults(parts.metric_names, None)
     late = parts.recipe.late
-    reported = [metric.name for metric in parts.recipe.metrics]
+    reported = [metric.name for metric in parts.recipe.metrics_of(parts.data)]
     reported += [name for name, use in late.items() if use in parts.curvature]
     return name_faults(parts.metric_names, reported, late)
 
@@ -146,10 +168,12 @@ def _width_faults(network: Network, kind: NetworkKind) -> list[Fault]:
 
 
 def _execution_faults(parts: Parts) -> list[Fault]:
-    if parts.execution != "population" or parts.kind in {"recipe", None}:
+    stacks = parts.kind in {"recipe", None} and (parts.recipe is None or parts.recipe.stacks)
+    if parts.execution != "population" or stacks:
         return []
+    what = "is no recipe" if parts.recipe is None else "is too wide for that"
     message = (
-        "population trains many trials of a recipe's network together, and this objective is no recipe, so each of its "
+        f"population trains many trials of a recipe's network together, and this objective {what}, so each of its "
         "trials runs by itself: leave execution out, or give single"
     )
     return [Fault("execution", message)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from optim.catalog import COMMON, DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, OPTIMIZERS, SCHEDULES, by_name
+from optim.catalog import COMMON, DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, SCHEDULES, TRAINERS, by_name
 from search.definition.kinds import RecipeObjective
 from search.definition.planning import plan_of
 from search.definition.schema import StudyDefinition
@@ -47,7 +47,9 @@ def default_of(
     if parameter.default is not None:
         return parameter.default, "space"
     if isinstance(definition.objective, RecipeObjective):
-        known = _catalog(name, {**_scalars(definition.objective.fixed), **chosen})
+        optimizer = definition.objective.settled_optimizer
+        settled = {} if optimizer is None else {"optimizer": optimizer}
+        known = _catalog(name, {**settled, **_scalars(definition.objective.fixed), **chosen})
         found = nearest(parameter, known) if known is not None else None
         if found is not None:
             return found[0], "catalog"
@@ -62,7 +64,7 @@ def _catalog(name: str, chosen: Mapping[str, Value]) -> Value:
     """Return a recipe's default of an option under what is chosen already; None where the catalog has none."""
     if name in _NAMED:
         return _NAMED[name]
-    optimizer = OPTIMIZERS.get(str(chosen.get("optimizer", DEFAULT_OPTIMIZER)))
+    optimizer = TRAINERS.get(str(chosen.get("optimizer", DEFAULT_OPTIMIZER)))
     schedule = SCHEDULES.get(str(chosen.get("schedule", DEFAULT_SCHEDULE)))
     for options in (
         by_name(optimizer.options) if optimizer is not None else {},

@@ -6,7 +6,7 @@ settled when a study is posted and stored with it (`search.held`), so that anoth
 
 from collections.abc import Mapping, Sequence
 
-from optim.catalog import COMMON, OPTIMIZERS, Option
+from optim.catalog import COMMON, TRAINERS, Option
 from search.definition.kinds import RecipeObjective
 from search.definition.schema import StudyDefinition
 from search.errors import Fault
@@ -67,9 +67,9 @@ def _options(definition: StudyDefinition, name: str) -> list[Option]:
         return []
     found = [
         option
-        for each in _optimizers(definition.space.get("optimizer"), objective.optimizer)
-        if each in OPTIMIZERS
-        for option in OPTIMIZERS[each].options
+        for each in _optimizers(definition.space.get("optimizer"), objective.settled_optimizer)
+        if each in TRAINERS
+        for option in TRAINERS[each].options
         if option.name == name
     ]
     return found + ([COMMON[name]] if name in COMMON else [])

@@ -13,6 +13,10 @@ IDLE: Mapping[tuple[str, Setting], tuple[str, ...]] = MappingProxyType(
         ("batch_mode", "full"): ("batch_size",),
         ("batch_mode", "single"): ("batch_size",),
         ("warmup_shape", "none"): ("warmup", "warmup_steps"),
+        ("threshold_by", "width"): ("threshold",),
+        ("threshold_by", "fixed"): ("threshold_factor",),
+        ("threshold_by", "share"): ("threshold", "threshold_factor"),
+        ("activation", "top_k"): ("threshold_by", "threshold", "threshold_factor"),
     }
 )
 

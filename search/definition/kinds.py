@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from search.definition.bounds import MOST_TRIALS, Name
 from search.definition.networks import AnyNetwork, RegisteredNetwork
+from search.definition.objectives import RECIPES
 from search.definition.options import is_option
 from search.definition.uses import AnyUse
 from search.space.parameters import Fixed, Part, Scalar, Setting, Value, absent
@@ -64,12 +65,16 @@ class RecipeObjective(Runnable):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Fixed] = Field(init=False)
 
-    recipe: Literal["classifier", "regressor"] = Field(description="The recipe; GET /v1/objectives lists them")
+    recipe: Literal["classifier", "regressor", "wide-two-layer"] = Field(
+        description="The recipe; GET /v1/objectives lists them"
+    )
     data: str = Field(
         description="A data set that GET /v1/objectives lists, or the name of a file in the workers' data folder",
         examples=["digits"],
     )
-    network: AnyNetwork
+    network: AnyNetwork | None = Field(
+        None, exclude_if=absent, description="What is trained; wide-two-layer is its own, and has options instead"
+    )
     epochs: int = Field(ge=1, le=10_000, description="Passes over the data; metrics are reported after each")
     device: Literal["cpu", "gpu"] = Field("cpu", description="The queue its trials wait in")
     optimizer: str | None = Field(None, exclude_if=absent, description="Fixed, unless the space searches it")
@@ -95,6 +100,17 @@ class RecipeObjective(Runnable):
         """What the objective fixes that a space could search: name -> value."""
         given = {name: getattr(self, name) for name in FIXABLE}
         return {name: value for name, value in given.items() if value is not None} | (self.__pydantic_extra__ or {})
+
+    @property
+    def settled_optimizer(self) -> str | None:
+        """The optimizer, where the objective fixes one or its recipe has only one."""
+        choices = RECIPES[self.recipe].optimizers
+        return choices[0] if len(choices) == 1 else self.optimizer
+
+    @property
+    def stacks(self) -> bool:
+        """Whether many trials can be trained together."""
+        return RECIPES[self.recipe].stacks
 
     @property
     def queue(self) -> str:

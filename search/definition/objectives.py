@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from optim.catalog import COMMON
-from search.definition.reported import CLASSIFIER_USES, GAUGES, REGRESSOR_USES, CurvatureUse, ReportedMetric
+from optim.catalog import COMMON, DEFAULT_OPTIMIZER, OPTIMIZERS, Option
+from search.definition.reported import (
+    CLASSIFIER_USES,
+    GAUGES,
+    REGRESSOR_USES,
+    SPARSE_STEPS,
+    CurvatureUse,
+    ReportedMetric,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Recipe:
     """One recipe. `names` are what its space or objective may set besides options of the optimizer and schedule.
 
     `metrics` are reported after every step; those of `curvature` with the last one, where the objective lists them.
+    `networks` is empty where the recipe is its own network, whose options are those of its optimizer. `because` says why it
+    has no other `optimizers`, `devices` and options.
     """
 
     name: str
@@ -57,6 +66,30 @@ class Recipe:
     largest_batch: int
     names: tuple[str, ...]
     curvature: tuple[CurvatureUse, ...]
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
+    devices: tuple[str, ...] = ("cpu", "gpu")
+    because: str = ""
+
+    @property
+    def default_optimizer(self) -> str:
+        """What its trials are trained by where nothing else is said."""
+        return DEFAULT_OPTIMIZER if DEFAULT_OPTIMIZER in self.optimizers else self.optimizers[0]
+
+    @property
+    def stacks(self) -> bool:
+        """Whether many of its trials can be trained together."""
+        return bool(self.networks)
+
+    def metrics_of(self, name: str | None) -> tuple[ReportedMetric, ...]:
+        """Return what is reported after every step with data of this name; all there is where they are not known."""
+        known = next((data for data in self.data if data.name == name), None)
+        other = set() if known is None else {"val_accuracy" if known.classes is None else "val_mae"}
+        return tuple(metric for metric in self.metrics if metric.name not in other)
+
+    @property
+    def common(self) -> dict[str, Option]:
+        """The options of its trials that belong neither to the optimizer nor to the schedule."""
+        return {name: COMMON[name] for name in self.names if name in COMMON}
 
     @property
     def late(self) -> dict[str, str]:
@@ -86,6 +119,7 @@ CLASSIFIER = Recipe(
         DataSet("digits_tokens", "Handwritten digits, pixel by pixel as tokens", 64, 10, "tokens", examples=1437),
         DataSet("docstrings", "Docstrings of Python's standard library, by area", 48, 8, "tokens"),
         DataSet("imports", "What else a module of Python's standard library imports", 25, 2, "tokens"),
+        DataSet("digits_parity", "Handwritten digits, even or odd", 64, 2, "pictures", images=8, examples=1437),
     ),
     networks=NETWORKS,
     metrics=(
@@ -106,7 +140,11 @@ REGRESSOR = replace(
     CLASSIFIER,
     name="regressor",
     title="Train a small network to predict a number: data that every worker has, or a file in the workers' data folder",
-    data=(DataSet("diabetes", "Progression of diabetes after a year", 10, None, examples=353),),
+    data=(
+        DataSet("diabetes", "Progression of diabetes after a year", 10, None, examples=353),
+        DataSet("even_quadratic", "An even polynomial over the unit sphere", 16, None, examples=16_000),
+        DataSet("even_quadratic_clustered", "The same, over points in a few clusters", 16, None, examples=16_000),
+    ),
     metrics=(
         ReportedMetric("train_loss", "Mean squared error over the training batches of the epoch", "minimize"),
         ReportedMetric("val_loss", "Mean squared error on the validation split", "minimize"),
@@ -116,4 +154,26 @@ REGRESSOR = replace(
     curvature=REGRESSOR_USES,
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (CLASSIFIER, REGRESSOR)})
+WIDE_TWO_LAYER = replace(
+    CLASSIFIER,
+    name="wide-two-layer",
+    title="Train a very wide two-layer network of which few neurons are active for an example, and step those alone",
+    data=tuple(data for data in (*CLASSIFIER.data, *REGRESSOR.data) if data.form in ANY_NUMBERS),
+    networks=(),
+    metrics=(
+        ReportedMetric("train_loss", "Mean loss over the training batches of the epoch", "minimize"),
+        ReportedMetric("val_loss", "Mean loss on the validation split", "minimize"),
+        ReportedMetric("val_accuracy", "Share of the validation split classified correctly, of classes", "maximize"),
+        ReportedMetric("val_mae", "Mean absolute error on the validation split, of numbers", "minimize"),
+        *SPARSE_STEPS,
+    ),
+    names=("optimizer", "schedule", "warmup", "warmup_steps", "warmup_shape", "batch_size", "batch_mode", "repeat"),
+    curvature=(),
+    optimizers=("sparse_sgd",),
+    devices=("cpu",),
+    because="it moves the rows of active neurons alone, and momentum, Adam, clipping and averages move all of them",
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {recipe.name: recipe for recipe in (CLASSIFIER, REGRESSOR, WIDE_TWO_LAYER)}
+)

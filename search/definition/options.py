@@ -6,8 +6,8 @@ from optim.catalog import (
     COMMON,
     DEFAULT_OPTIMIZER,
     DEFAULT_SCHEDULE,
-    OPTIMIZERS,
     SCHEDULES,
+    TRAINERS,
     OptimizerInfo,
     Option,
     ScheduleInfo,
@@ -21,7 +21,7 @@ def _options(table: Mapping[str, OptimizerInfo] | Mapping[str, ScheduleInfo]) ->
 
 # Choices that bring options with them: name -> (the options of each choice, the default).
 FAMILIES: Mapping[str, tuple[Mapping[str, Mapping[str, Option]], str]] = {
-    "optimizer": (_options(OPTIMIZERS), DEFAULT_OPTIMIZER),
+    "optimizer": (_options(TRAINERS), DEFAULT_OPTIMIZER),
     "schedule": (_options(SCHEDULES), DEFAULT_SCHEDULE),
 }
 _NAMES = frozenset(

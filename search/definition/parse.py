@@ -274,6 +274,9 @@ class _Reader:
             "data": _text(raw, "data"),
             "epochs": None if "objective.epochs" in bad else _whole(raw, "epochs"),
             "network": read(NETWORK, raw.get("network"), "").value,
+            "has_network": raw.get("network") is not None,
+            "device": _text(raw, "device"),
+            "precision": _text(raw, "precision"),
             "curvature": _uses(raw.get("curvature")),
             "fixed": {
                 name: value

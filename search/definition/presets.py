@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optim.catalog import COMMON, OPTIMIZERS, Option
+from optim.catalog import COMMON, TRAINERS, Option
 from search.definition.hygiene import MOST_ENTRIES, join
 from search.definition.idle import idle_options
 from search.errors import Fault
@@ -103,7 +103,7 @@ def _chosen(preset: object) -> tuple[list[str], list[Fault]]:
     if not isinstance(preset, list):
         problem = _name_problem(preset, [])
         return ([], [Fault(PATH, problem)]) if problem else ([str(preset)], [])
-    faults = [] if preset else [Fault(PATH, f"must not be empty; valid are {', '.join(OPTIMIZERS)}")]
+    faults = [] if preset else [Fault(PATH, f"must not be empty; valid are {', '.join(TRAINERS)}")]
     for index, name in enumerate(preset):
         problem = _name_problem(name, preset[:index])
         if problem:
@@ -113,15 +113,15 @@ def _chosen(preset: object) -> tuple[list[str], list[Fault]]:
 
 def _name_problem(name: object, before: list[Any]) -> str | None:
     if not isinstance(name, str):
-        return f"must be the name of an optimizer, or a list of them; valid are {', '.join(OPTIMIZERS)}"
-    if name not in OPTIMIZERS:
-        return f"unknown optimizer {name!r}; valid are {', '.join(OPTIMIZERS)}"
+        return f"must be the name of an optimizer, or a list of them; valid are {', '.join(TRAINERS)}"
+    if name not in TRAINERS:
+        return f"unknown optimizer {name!r}; valid are {', '.join(TRAINERS)}"
     return f"{name!r} is listed already" if name in before else None
 
 
 def _entry_faults(own: Mapping[str, Any], chosen: list[str]) -> Iterator[Fault]:
     """Check the entries beside a preset: none chooses the optimizer, and null stands only for what can be dropped."""
-    known = {option.name for name in chosen for option in OPTIMIZERS[name].options} | COMMON.keys()
+    known = {option.name for name in chosen for option in TRAINERS[name].options} | COMMON.keys()
     for name, value in own.items():
         if name == OPTIMIZER:
             yield Fault(join("space", name), f"is chosen by the preset: name the optimizers in {PATH} alone")
@@ -147,7 +147,7 @@ def _no_points(ranges: list[str]) -> str:
 def _recommended(chosen: list[str], trials: int) -> dict[str, dict[str, Any]]:
     """Return what to search for these optimizers in that many trials: parameters by name, as one would post them."""
     found = {name: _parameter([option]) for name, option in COMMON.items() if _pays_off(option, trials)}
-    held = {name: [o for o in OPTIMIZERS[name].options if _pays_off(o, trials)] for name in chosen}
+    held = {name: [o for o in TRAINERS[name].options if _pays_off(o, trials)] for name in chosen}
     for option in (option for options in held.values() for option in options):
         if option.name in found:
             continue

@@ -42,6 +42,19 @@ GAUGES = (
     ),
 )
 
+# What steps of sparse_sgd came to.
+SPARSE_STEPS = (
+    ReportedMetric("active_fraction", "Share of the neurons active for an example, a mean over the epoch", "minimize"),
+    ReportedMetric("candidate_fraction", "Inner products computed for an example, by the neurons", "minimize"),
+    ReportedMetric("refresh_rate", "Neurons looked at anew for all examples in the epoch, by all neurons", "minimize"),
+    ReportedMetric("listed_steps", "Share of the epoch's steps that were taken with lists, or a tree", "maximize"),
+    ReportedMetric("build_seconds", "Seconds that lists took to build since this attempt began", "minimize"),
+    ReportedMetric("step_seconds", "Seconds of a step without building, a mean over the epoch", "minimize"),
+    ReportedMetric(
+        "input_spread", "sqrt(d lambda_max(E x x^T)) of the inputs: 1 where uniform on the sphere", "minimize"
+    ),
+)
+
 _LIKELIHOODS = (
     ReportedMetric("map_nll", "Negative log-likelihood of the validation split, of the parameters alone", "minimize"),
     ReportedMetric("laplace_nll", "The same, of the Laplace approximation", "minimize"),

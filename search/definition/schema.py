@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from optim.catalog import OPTIMIZERS
+from optim.catalog import TRAINERS
 from search.definition.bounds import MOST_TRIALS, Name
 from search.definition.examples import EXAMPLE_STUDIES
 from search.definition.kinds import AnyObjective, RecipeObjective
@@ -28,7 +28,7 @@ AnyParameter: TypeAlias = Annotated[Parameter, Field(discriminator="type")]
 
 def _describe_preset(schema: dict[str, Any]) -> None:
     """Add to the schema of a space what it may hold as posted: a preset, and null for a parameter that is dropped."""
-    parameter, name = schema["additionalProperties"], {"enum": list(OPTIMIZERS)}
+    parameter, name = schema["additionalProperties"], {"enum": list(TRAINERS)}
     preset = {
         "description": "For a recipe: optimizers whose recommended parameters join those given; see docs/optimizers.md",
         "anyOf": [name, {"type": "array", "items": name, "minItems": 1, "uniqueItems": True}, parameter],
@@ -103,7 +103,7 @@ class StudyDefinition(Part):
     @property
     def in_population(self) -> bool:
         """Whether many of its trials may be trained together by one trainer."""
-        return self.execution != "single" and isinstance(self.objective, RecipeObjective)
+        return self.execution != "single" and isinstance(self.objective, RecipeObjective) and self.objective.stacks
 
     @property
     def objectives(self) -> tuple[Metric, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optim.catalog import COMMON, OPTIMIZERS, Option
+from optim.catalog import COMMON, TRAINERS, Option
 from search.definition.kinds import RecipeObjective
 from search.definition.schema import StudyDefinition
 from search.space.axes import lattice
@@ -62,7 +62,7 @@ class Advice:
 def _ranges(definition: StudyDefinition, columns: Columns) -> list[_Range]:
     found = []
     for name, code, chooser in _chosen(definition, columns):
-        options = {option.name: option for option in (*OPTIMIZERS[name].options, *COMMON.values())}
+        options = {option.name: option for option in (*TRAINERS[name].options, *COMMON.values())}
         for place, each in enumerate(columns.all):
             bounds = _bounds(each, options.get(each.name))
             if bounds is not None:
@@ -77,11 +77,11 @@ def _chosen(definition: StudyDefinition, columns: Columns) -> list[tuple[str, fl
         return []
     parameter = definition.space.get("optimizer")
     if not isinstance(parameter, CategoricalParameter):
-        name = parameter.value if isinstance(parameter, FixedParameter) else objective.optimizer
-        return [(str(name), 0.0, None)] if str(name) in OPTIMIZERS else []
+        name = parameter.value if isinstance(parameter, FixedParameter) else objective.settled_optimizer
+        return [(str(name), 0.0, None)] if str(name) in TRAINERS else []
     place = columns.place.get("optimizer")
     return [
-        (str(choice), float(code), place) for code, choice in enumerate(parameter.choices) if str(choice) in OPTIMIZERS
+        (str(choice), float(code), place) for code, choice in enumerate(parameter.choices) if str(choice) in TRAINERS
     ]
 
 

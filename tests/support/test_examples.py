@@ -10,11 +10,14 @@ import yaml
 
 from search.definition.parse import parse_study
 from tests.support.sources import ROOT
+from tests.training.recorder import measure
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+WIDE = sorted((ROOT / "examples" / "wide").glob("*.yaml"))
+STEPS = {"active_fraction", "candidate_fraction", "refresh_rate", "build_seconds", "step_seconds"}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EXAMPLES + WIDE, ids=lambda path: path.name)
 def test_examples_are_valid_studies(path: Path) -> None:
     assert parse_study(yaml.safe_load(path.read_text())).trials > 0
 
@@ -24,6 +27,53 @@ def test_examples_have_the_trials_they_say() -> None:
     assert counts == {"grid": 24, "digits": 40, "preset": 30, "comparison": 36}
     space = parse_study(yaml.safe_load((ROOT / "examples" / "preset.yaml").read_text())).space
     assert set(space) == {"optimizer", "lr", "beta1", "momentum", "weight_decay", "warmup", "eps"}
+
+
+def test_wide_examples_have_the_trials_they_say_and_keep_what_steps_cost() -> None:
+    studies = {path.stem: parse_study(yaml.safe_load(path.read_text())) for path in WIDE}
+    assert {name: study.trials for name, study in studies.items()} == {
+        "width": 15,
+        "time_to_loss": 9,
+        "samples": 18,
+        "inputs_uniform": 9,
+        "inputs_clusters": 9,
+        "inputs_digits": 9,
+        "activations": 27,
+    }
+    for study in studies.values():
+        assert {metric.name for metric in study.metrics} >= STEPS
+
+
+def test_studies_of_inputs_differ_in_their_data_alone() -> None:
+    studies = [yaml.safe_load(path.read_text()) for path in WIDE if path.stem.startswith("inputs_")]
+    assert (
+        len({study["objective"].pop("data") for study in studies}) == len({study.pop("name") for study in studies}) == 3
+    )
+    for study in studies:
+        study["objective"].pop("train_examples", None)
+    assert studies[0] == studies[1] == studies[2]
+
+
+def test_the_time_to_a_loss_is_that_of_the_loss() -> None:
+    objective = yaml.safe_load((ROOT / "examples" / "wide" / "time_to_loss.yaml").read_text())["objective"]
+    _, measured = measure({**objective, "epochs": 8, "width": 1000}, {"lr": 20})
+    reached = next(
+        step for step, values in measured if values["train_loss"] <= objective["measured"]["target"]["value"]
+    )
+    assert reached > 1
+    assert measured[-1][1]["steps_to_target"] == 125 * reached
+
+
+@pytest.mark.parametrize("path", WIDE, ids=lambda path: path.name)
+def test_a_trial_of_a_wide_example_reports_its_metrics(path: Path) -> None:
+    study = yaml.safe_load(path.read_text())
+    space = study["space"].items()
+    params = {name: each.get("levels", each.get("choices", [1]))[0] for name, each in space}
+    small = {"epochs": 1, "width": 500, "train_examples": 300}
+    smaller = {name: value for name, value in small.items() if name not in study["space"]}
+    outcome, measured = measure({**study["objective"], **smaller}, params)
+    assert outcome.outcome == "completed"
+    assert measured[-1][1].keys() >= {metric["name"] for metric in study["metrics"]}
 
 
 def test_the_demo_compares_with_a_valid_study() -> None:

@@ -173,7 +173,7 @@ def test_stops_when_the_report_says_so() -> None:
 @pytest.mark.parametrize(
     ("goal", "params", "message"),
     [
-        ({"recipe": "clusterer"}, {}, "unknown recipe 'clusterer'; valid: classifier, regressor"),
+        ({"recipe": "clusterer"}, {}, "unknown recipe 'clusterer'; valid: classifier, regressor, wide-two-layer"),
         ({"recipe": "regressor"}, {}, "the data iris are for classification: use the recipe classifier"),
         ({"data": "diabetes"}, {}, "the data diabetes are for regression: use the recipe regressor"),
         ({"data": "mnist"}, {}, "unknown data 'mnist', and this worker has no data folder; bundled are digits"),
@@ -197,9 +197,11 @@ def test_refuses(goal: dict[str, Any], params: dict[str, Any], message: str) -> 
 
 def test_what_the_domain_offers_is_what_can_be_run() -> None:
     """The recipes that a study is checked against, kept without torch, and those that train."""
-    assert set(objectives.RECIPES) == set(recipes.TASKS)
-    assert [data.name for offered in objectives.RECIPES.values() for data in offered.data] == list(DATA)
-    for offered in objectives.RECIPES.values():
+    assert tuple(objectives.RECIPES) == recipes.RECIPES
+    by_task = [objectives.RECIPES[name] for name in recipes.TASKS]
+    assert {data.name for offered in by_task for data in offered.data} == set(DATA)
+    assert all(offered.optimizers == tuple(catalog.OPTIMIZERS) for offered in by_task)
+    for offered in by_task:
         assert offered.most_steps == plan.MAX_EPOCHS
         measures = {f"val_{name}" for name in ("loss", *recipes.TASKS[offered.name].measures)}
         assert measures == {metric.name for metric in offered.metrics if metric.name.startswith("val_")}
@@ -214,7 +216,7 @@ def test_what_the_domain_offers_is_what_can_be_run() -> None:
 
 def test_the_networks_that_the_domain_offers_are_those_that_are_built() -> None:
     """Kinds, what data they take, and fields with their defaults and choices."""
-    for offered in objectives.RECIPES.values():
+    for offered in (objectives.RECIPES[name] for name in recipes.TASKS):
         assert {kind.name: kind.takes for kind in offered.networks} == {
             name: family.takes for name, family in NETWORKS.items()
         }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.compiled.jit import compiled
+from optim.jit import compiled
 from training.monitors import SAMPLED
 
 RELU, TANH = 0, 1

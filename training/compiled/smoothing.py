@@ -5,7 +5,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from training.compiled.jit import compiled
+from optim.jit import compiled
 from training.monitors import FAR_OVER, LEAST_STEPS, OVER, SMOOTHED_EXAMPLES, WITHOUT_LOW
 
 Floats: TypeAlias = NDArray[np.float64]

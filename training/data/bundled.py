@@ -17,6 +17,7 @@ from sklearn import datasets
 from training.data.docstrings import docstrings
 from training.data.examples import Data
 from training.data.imports import imports
+from training.data.polynomials import even_quadratic
 from training.data.splitting import split_in_memory, standardised, standardised_targets
 from training.tasks import CLASSIFICATION, REGRESSION
 
@@ -48,6 +49,11 @@ def _digits_tokens(name: str) -> Data:
     return Data(name, CLASSIFICATION, train, val, (tokens.shape[1],), outputs=10, vocabulary=INTENSITIES + 1)
 
 
+def _parity_of_digits(*, return_X_y: bool) -> tuple[Any, Any]:  # noqa: N803 - scikit-learn's name
+    inputs, targets = datasets.load_digits(return_X_y=return_X_y)
+    return inputs, targets % 2
+
+
 DATA: Mapping[str, Callable[[str], Data]] = MappingProxyType(
     {
         "digits": partial(_classes, read=datasets.load_digits, image=(1, 8, 8)),
@@ -58,6 +64,9 @@ DATA: Mapping[str, Callable[[str], Data]] = MappingProxyType(
         "docstrings": docstrings,
         "imports": imports,
         "diabetes": partial(_amounts, read=datasets.load_diabetes),
+        "digits_parity": partial(_classes, read=_parity_of_digits, image=(1, 8, 8)),
+        "even_quadratic": even_quadratic,
+        "even_quadratic_clustered": partial(even_quadratic, clusters=True),
     }
 )
 

@@ -12,12 +12,13 @@ SIZES = {
     "wine": (178, 13, 3, None),
     "breast_cancer": (569, 30, 2, None),
     "iris": (150, 4, 3, None),
+    "digits_parity": (1797, 64, 2, (1, 8, 8)),
 }
 TOKENS = {"digits_tokens": (64, 10), "docstrings": (48, 8), "imports": (25, 2)}
 
 
 def test_every_source_is_tested() -> None:
-    assert {*SIZES, *TOKENS, "diabetes"} == set(DATA)
+    assert {*SIZES, *TOKENS, "diabetes", "even_quadratic", "even_quadratic_clustered"} == set(DATA)
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from training.memory import free_bytes
 from training.population import limits
-from training.population.limits import COPIES, FREE_SHARE, MOST, free_bytes, most_members
+from training.population.limits import COPIES, FREE_SHARE, MOST, most_members
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""How this package is compiled: with numba, at the first call, and kept beside the source for the next process."""
+"""How loops are compiled: with numba, at the first call, and kept beside their source for the next process."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
