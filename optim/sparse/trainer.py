@@ -20,8 +20,8 @@ from .tuner import DENSE, LISTS, SCAN, Limits, Tuner
 
 # A smaller factor on all weights is put into them, lest both leave the numbers.
 _LEAST_SCALE = 1e-2
-# So many inputs tell what lists would be, before it is decided to build any.
-_LOOKED_AT = 32
+# So many inputs tell what lists would be, and so many how long it takes to build them.
+_LOOKED_AT, _BUILT_OF = 32, 256
 # A dense step holds so many numbers for each pair of example and neuron.
 _DENSE_COPIES = 3
 # As weights decay the threshold rises over what lists hold. Over so many times the slack they hold too much.
@@ -141,7 +141,7 @@ class SparseSgd:
         times = []
         for _ in range(3):
             began = self._clock()
-            ahead = preview(self.model.layer, self.model.threshold - slack, most_inputs=_LOOKED_AT)
+            ahead = preview(self.model.layer, self.model.threshold - slack, most_inputs=_BUILT_OF)
             times.append((self._clock() - began) / ahead.sampled)
         return min(times)
 
