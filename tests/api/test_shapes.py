@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from models.states import TrialState
-from optim.catalog import COMMON, OPTIMIZERS, SCHEDULES, WARMUPS
+from optim.catalog import COMMON, SCHEDULES, TRAINERS, WARMUPS
 from search.definition.examples import EXAMPLE_STUDIES
 from search.trials.dispatch import Report, Result
 from tests.api.stage import Stage, problem, study, without
@@ -144,7 +144,7 @@ def test_catalogs_are_lists(shared: Stage, catalog: str, name: str) -> None:
 def test_catalogs_are_whole(shared: Stage) -> None:
     """What each catalog holds, as JSON has it: lists for tuples, and null where there is no recommended range."""
     optimizers = {entry["name"]: entry for entry in shared.get("/optimizers")["data"]}
-    assert list(optimizers) == list(OPTIMIZERS)
+    assert list(optimizers) == list(TRAINERS)
     rate = next(option for option in optimizers["adamw"]["options"] if option["name"] == "lr")
     assert rate == {
         "name": "lr", "title": "Learning rate", "kind": "float", "default": 1e-3, "choices": [], "scale": "log",

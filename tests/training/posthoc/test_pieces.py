@@ -39,7 +39,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", [name for name, known in RECIPES.items() if known.curvature])
 def test_the_catalog_promises_what_is_reported_with_the_last_step(recipe: str) -> None:
     known = RECIPES[recipe]
     assert [use.name for use in known.curvature] == list(table.USES[TASKS[recipe]])
