@@ -18,8 +18,9 @@ from .kernels.interface import Kernels
 from .sgd import Batch, Clock, Model, dense_step, sparse_step
 from .tuner import DENSE, LISTS, SCAN, Limits, Tuner
 
-# A smaller factor on all weights is put into them, lest both leave the numbers.
-_LEAST_SCALE = 1e-2
+# A smaller factor on all weights is put into them, lest both leave the numbers. Where a selective activation looks for the
+# highest is told in their own measure, which is kept for as long as numbers allow.
+_LEAST_SCALE, _LEAST_SELECTIVE = 1e-2, 1e-12
 # So many inputs tell what lists would be, and so many how long it takes to build them.
 _LOOKED_AT, _BUILT_OF = 32, 256
 # A dense step holds so many numbers for each pair of example and neuron.
@@ -89,7 +90,8 @@ class SparseSgd:
     def _tend(self) -> None:
         """Fold a small scale, and leave what has become too long or too large."""
         lists, threshold = self._lists, self.model.threshold
-        if self.model.scale < _LEAST_SCALE:
+        least = _LEAST_SELECTIVE if self.model.network.activation.selective else _LEAST_SCALE
+        if self.model.scale < least:
             factor = self.model.fold()
             threshold = self.model.threshold
             if isinstance(lists, MarginLists):
