@@ -52,7 +52,7 @@ Optimizers = Annotated[
     Query(
         min_length=1,
         max_length=MOST_OPTIMIZERS,
-        description=f"Names from GET /v1/optimizers, at most {MOST_OPTIMIZERS}, none that looks at layers of a network, and not sparse_sgd",
+        description=f"Names from GET /v1/optimizers, at most {MOST_OPTIMIZERS}: none that looks at layers, and not sparse_sgd",
         json_schema_extra={"items": {"type": "string", "enum": list(OPTIMIZERS)}},
     ),
 ]

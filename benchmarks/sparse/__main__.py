@@ -5,8 +5,8 @@ autograd and torch.optim.SGD, two matrix products by hand, one matrix product wi
 steps from the same weights, and their losses are compared. A gain is the time of the best dense form over ours; `bound` is
 that of a dense form that no one has: two matrix products in the cache, and nothing else.
 
-Single steps are the medians of blocks, in turns; on one thread its processor time counts. Whole trainings include the building of lists. On one thread and, of some
-of the steps (`--full`: of everything), on all; `--threads N` takes N alone.
+Single steps are the medians of blocks, in turns; on one thread its processor time counts. Whole trainings include the
+building of lists. On one thread and, of some of the steps (`--full`: of everything), on all; `--threads N` takes N alone.
 """
 
 import argparse

@@ -47,11 +47,11 @@ class Preconditioner:
     """Preconditions the gradients of a model's parameters, or of parameters that are given, by a method of the catalog.
 
     `loss` names what the closure's loss is ("cross_entropy" of logits, "squared_error"), `reduction` whether it is torch's
-    mean or sum: over rows, and of squared errors over outputs, too. Gradients come out as those of the mean. Options are the method's, by their catalog
-    names; missing ones have their defaults. `total_steps` is how many steps the training has, for options that are shares of
-    them (`lengths`). Parameters of no layer that the method knows keep their gradients; a warning
-    names them once, and so does `plain`. Raise ValueError for an unknown method, loss or option, listing the valid ones,
-    and for a value out of range.
+    mean or sum: over rows, and of squared errors over outputs, too. Gradients come out as those of the mean; a closure of
+    a sum returns outputs, that its terms can be counted. Options are the method's, by their catalog names; missing ones
+    have their defaults. `total_steps` is how many steps the training has, for options that are shares of them (`lengths`).
+    Parameters of no layer that the method knows keep their gradients; a warning names them once, and so does `plain`. Raise
+    ValueError for an unknown method, loss or option, listing the valid ones, and for a value out of range.
     """
 
     def __init__(

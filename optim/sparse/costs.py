@@ -57,8 +57,9 @@ class Survey:
 def foretold(scan: Spent, survey: Survey) -> Spent:
     """Return what a step with lists will cost, after one without.
 
-    A candidate costs a part of what moving an active neuron does, and a row that has to be refreshed a few times its part of building. Rows
-    that went straight on would have to be `drift` times in a step, and those on a random walk drift^2 / updates times.
+    A candidate costs a part of what moving an active neuron does, and a row that has to be refreshed a few times its part
+    of building. Rows that went straight on would have to be `drift` times in a step, and those on a random walk
+    drift^2 / updates times.
     """
     finding = _LOOK * scan.moving * survey.listed / max(survey.active, 1e-9)
     refreshes = survey.drift**_DRIFT * max(survey.updates, 1e-9) ** (1 - _DRIFT)

@@ -31,7 +31,7 @@ class Wide:
 
 
 def settings(options: Mapping[str, Any]) -> Wide:
-    """Read complete options of sparse_sgd. Raise ValueError for those that contradict each other."""
+    """Read complete options of sparse_sgd, each in its range."""
     width, activation = options["width"], ACTIVATIONS[options["activation"]]
     # Neurons in pairs are an even number.
     width -= width % 2 if options["initialisation"] == "paired" else 0

@@ -29,7 +29,8 @@ _MISSPELT = 0.8  # names as alike as this (difflib's ratio) are taken for the sa
 class Parts:
     """What could be read. None is what could not, or is not there.
 
-    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty` names the latter. `terms` are the names in each constraint, read or not, and `curvature` those of uses in their order.
+    `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty`
+    names the latter. `terms` are the names in each constraint, read or not, and `curvature` those of uses in their order.
     """
 
     recipe: Recipe | None = None

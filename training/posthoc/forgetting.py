@@ -29,7 +29,8 @@ _MEASURE = "accuracy"
 def forgetting(trained: Trained, *, strength: float = LAMBDA) -> Pieces[Values]:
     """Return the accuracy on both tasks after the second: `*_kept` on the first, `*_learned` on the second.
 
-    `ewc_*` with consolidation of this strength, which is lambda, `plain_*` without. Raise Unavailable where no layer is known and where a run diverges.
+    `ewc_*` with consolidation of this strength, which is lambda, `plain_*` without. Raise Unavailable where no
+    layer is known and where a run diverges.
     """
     order = Generator()
     order.set_state(trained.order)

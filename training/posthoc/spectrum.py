@@ -38,7 +38,10 @@ TAIL = 0.01
 
 
 def spectrum(trained: Trained) -> Pieces[Values]:
-    """Return `hessian_top`, `hessian_trace`, and of the density `hessian_lowest` and so on. Raise Unavailable where the network cannot be differentiated twice."""
+    """Return `hessian_top`, `hessian_trace`, and of the density `hessian_lowest` and so on.
+
+    Raise Unavailable where the network cannot be differentiated twice.
+    """
     product, like = _product(trained)
     top = yield from _top(product, spectra.signs(trained.key(0), 1, like)[0])
     trace = yield from _trace(product, spectra.signs(trained.key(1), PROBES, like))

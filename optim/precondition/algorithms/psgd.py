@@ -16,8 +16,8 @@ P comes to be (E[g g^T] + damping^2 I)^(-1/2).
 `psgd` keeps Q_l (x) Q_r of each matrix of parameters, kernels of convolutions being matrices of their first axis by all
 others, and diagonals of vectors and of sides longer than `LONGEST`. There A = Q_l h Q_r^T, B = Q_l^-T v Q_r^-1, and the
 two move by triu(A A^T - B B^T) and triu(A^T A - B^T B), each at its own scale; then both are made equally large, which
-leaves their product as it is. A A^T - B B^T is the symmetric part of (A - B) (A + B)^T, one product in place of two. `psgd_full` keeps one Q over all parameters. Q begins as init_scale I, of 0 as the
-multiple of I that suits the first pair.
+leaves their product as it is. A A^T - B B^T is the symmetric part of (A - B) (A + B)^T, one product in place of two.
+`psgd_full` keeps one Q over all parameters. Q begins as init_scale I, of 0 as the multiple of I that suits the first pair.
 
 Source: Li, Preconditioned stochastic gradient descent, 2015 (arXiv 1512.04202); Li, Preconditioner on matrix Lie group for
 SGD, 2018 (arXiv 1809.10232).

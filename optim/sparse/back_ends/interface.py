@@ -42,10 +42,16 @@ class BackEnd(Protocol):
         """Return how long the path of a row may become before it has to be told."""
 
     def query(self, numbers: Tensor, threshold: float) -> Active:
-        """Return who is over the threshold for the inputs with these numbers, (B,) int64. Raise ValueError where it is too low."""
+        """Return who is over the threshold for the inputs with these numbers, (B,) int64.
+
+        Raise ValueError where it is too low.
+        """
 
     def update(self, beyond: Tensor, threshold: float) -> None:
-        """Take note of rows (int32), if any, whose paths came over the allowance; called behind every change. Added rows are told so, too, with a path of infinity."""
+        """Take note of rows (int32), if any, whose paths came over the allowance; called behind every change.
+
+        Added rows are told so, too, with a path of infinity.
+        """
 
     @property
     def bytes(self) -> int:

@@ -110,6 +110,14 @@ def test_nothing_is_built_that_does_not_pay_in_what_is_left() -> None:
         assert run(tuned(steps=steps), 8, SLOW_DENSE, look(building=20.0))[-1] == expected
 
 
+def test_lists_that_have_outgrown_memory_are_left_for_good() -> None:
+    tuner = tuned()
+    assert run(tuner, 10, SLOW_DENSE)[-1] == LISTS
+    tuner.forbid(LISTS)
+    assert tuner.listed is None
+    assert run(tuner, 300, SLOW_DENSE) == [SCAN] * 300
+
+
 def test_lists_that_memory_does_not_hold_are_left_out() -> None:
     assert LISTS not in run(tuned(allowed=1e6), 100, SLOW_DENSE, look(size=2e6))
     assert LISTS in run(tuned(allowed=1e6), 100, SLOW_DENSE, look(size=5e5))
