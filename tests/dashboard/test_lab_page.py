@@ -47,6 +47,7 @@ def test_another_surface_gives_other_pictures(
     expect(page.get_by_label("Surface")).to_have_value("saddle")
     expect(page.get_by_label("Adam", exact=True)).not_to_be_checked()
     expect(page.locator("h2#counts")).to_have_text("Steps until |y| > 1")
+    expect(page.locator("#steps tbody tr")).to_have_count(2)
     rows = page.locator("#steps tbody tr").all_inner_texts()
     assert [text.split("\t")[:3] for text in rows] == [
         ["Stochastic gradient descent", "698", "0.01"],

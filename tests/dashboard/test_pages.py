@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Response, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, Response, expect
 
 from models.states import TrialState
 from search.trials.dispatch import Ran, Result
@@ -62,9 +62,15 @@ def hurried(watched: Watched) -> Watched:
     return watched
 
 
-def row(page: Page, number: int) -> list[str]:
+def row(page: Page, number: int) -> Locator:
     """Return the cells of a trial's row."""
-    return page.locator(f"#trial-{number} > *").all_inner_texts()
+    return page.locator(f"#trial-{number} > *")
+
+
+def row_begins(page: Page, number: int, *cells: str) -> None:
+    """Wait until the row of a trial begins with these cells: a page may still be on its way."""
+    for index, text in enumerate(cells):
+        expect(row(page, number).nth(index)).to_have_text(text)
 
 
 def polls(response: Response) -> bool:
@@ -101,7 +107,7 @@ def test_pages_are_whole(watched: Watched, site: Site, width: int, height: int, 
     expect(page.locator(".counts")).to_contain_text("completed 2")
     expect(page.locator(".figure")).to_have_text("0.25000")
     expect(page.locator("dl")).to_contain_text(HOSTILE)
-    assert row(page, 2)[:2] == ["2", "diverged"]
+    row_begins(page, 2, "2", "diverged")
     expect(page.locator("#live")).to_have_text("live")
     picture_is_drawn(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page itself never scrolls sideways"
@@ -162,19 +168,19 @@ def test_a_finished_trial_appears_by_itself(hurried: Watched, site: Site) -> Non
     page.goto(f"{site.url}/studies/{study}")
     expect(page.locator("tbody tr[id]")).to_have_count(1)
     picture_is_drawn(page)
-    before = page.locator(".picture img").get_attribute("src")
+    before = str(page.locator(".picture img").get_attribute("src"))
     page.locator(".picture a").focus()
     page.evaluate("window.still = document.querySelector('.picture img')")
 
     claim = site.end(0.125)
     later(page)
     expect(page.locator("tbody tr[id]")).to_have_count(2, timeout=10_000)
-    assert row(page, claim.number)[:3] == [str(claim.number), "completed", "0.12500"]
+    row_begins(page, claim.number, str(claim.number), "completed", "0.12500")
     expect(page.locator("tr.best > th")).to_have_text(str(claim.number))
     expect(page.locator(".figure")).to_have_text("0.12500")
     expect(page.locator(".progress")).to_contain_text("2 of 3 trials finished")
     expect(page).to_have_title("2/3 · wine · tuneup")
-    assert page.locator(".picture img").get_attribute("src") != before
+    expect(page.locator(".picture img")).not_to_have_attribute("src", before)
     picture_is_drawn(page)
     assert page.evaluate("window.still === document.querySelector('.picture img')"), "changed in place, not replaced"
     assert page.evaluate("document.activeElement === document.querySelector('.picture a')"), "the focus stays"
@@ -230,7 +236,7 @@ def test_it_reads_without_scripts(chromium: Browser, site: Site) -> None:
     site.end(0.5)
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.goto(f"{site.url}/studies/{study}")
-    assert row(page, 0)[:3] == ["0", "completed", "0.50000"]
+    row_begins(page, 0, "0", "completed", "0.50000")
     expect(page.locator("#live")).to_be_hidden()
     page.context.close()
 
@@ -246,7 +252,7 @@ def test_trials_come_best_first_and_in_pages(browser_page: Page, site: Site) -> 
     assert len(shown) == 50
     assert [float(value) for value in shown] == sorted((n / 100 for n in range(2, 52)), reverse=True)
     page.get_by_role("link", name="Next page").click()
-    assert page.locator("td.main").all_inner_texts() == ["0.010000", "0.0000", ""]
+    expect(page.locator("td.main")).to_have_text(["0.010000", "0.0000", ""])
     page.get_by_role("link", name="First page").click()
     expect(page.locator("td.main")).to_have_count(50)
 
@@ -315,6 +321,7 @@ def test_trials_that_were_trained_together_say_so(watched: Watched, site: Site) 
     site.worker.finish([Result(site.claim(), TrialState.COMPLETED, values={"val_loss": 0.25}, ran=ran)])
     watched.page.reload()
     expect(watched.page.locator(".trials th", has_text="Together")).to_have_count(1)
-    assert "37" in row(watched.page, 1)
-    assert "37" not in row(watched.page, 0)
+    expect(row(watched.page, 1).filter(has_text=re.compile(r"^37$"))).to_have_count(1)
+    expect(row(watched.page, 0)).not_to_have_count(0)
+    expect(row(watched.page, 0).filter(has_text=re.compile(r"^37$"))).to_have_count(0)
     assert watched.wrong() == []
