@@ -3,6 +3,9 @@
 What is no number is over everything, as in `kernels.compiled`.
 """
 
+import warnings
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -100,9 +103,21 @@ def _within(rows: Tensor, total: int) -> Tensor:
 
 def sampled(inputs: Tensor, weights: Tensor, rows: Tensor, neurons: Tensor) -> Tensor:
     """Return the inner products of pairs (row of inputs, row of weights), which are sorted, and no others are computed."""
+    _hear_notice()
     counts = torch.bincount(rows, minlength=len(inputs))
     begins = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
     shape = len(inputs), len(weights)
     wanted = torch.sparse_csr_tensor(begins, neurons, torch.zeros(len(rows)), shape, check_invariants=False)
     heights: Tensor = torch.sparse.sampled_addmm(wanted, inputs, weights.T, beta=0.0).values()
     return heights
+
+
+@cache
+def _hear_notice() -> None:
+    """Have torch say now, to nobody, what it says once in a process: that its sparse rows are in beta.
+
+    Once, because filters of warnings belong to all threads.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        torch.sparse_csr_tensor([0, 0], [], torch.zeros(0), (1, 1), check_invariants=False)
