@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from search.definition.catalog_checks import option_faults
+from search.definition.decay_checks import decay_faults
 from search.definition.metric_checks import name_faults, objective_faults
 from search.definition.networks import Network, TransformerNetwork
 from search.definition.objectives import RECIPES, NetworkKind, Recipe
@@ -66,6 +67,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
         faults += _objective_faults(parts.recipe, parts.data, parts.network)
         faults += _own_network_faults(parts.recipe, parts)
         faults += option_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
+        faults += decay_faults(parts.recipe, parts.fixed, parts.space, parts.faulty)
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
         faults += _curvature_faults(parts.recipe, parts.curvature)

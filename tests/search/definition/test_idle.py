@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from optim.catalog import COMMON, TRAINERS, by_name
+from search.definition.idle import IDLE
 from search.definition.parse import parse_study
 from search.errors import InvalidStudy
 
@@ -40,6 +42,14 @@ def test_searching_what_does_nothing_is_a_fault(fixed: dict[str, Any], name: str
     assert fault.message == f"does nothing with {option} {value}: drop one of the two"
     parse_study(study({"lr": LR, name: parameter}))
     parse_study(study({"lr": LR}, **fixed))
+
+
+def test_options_of_one_name_have_one_default() -> None:
+    """Whichever optimizer is chosen, what is idle by default is so for the same reason."""
+    names = {name for idle in IDLE for name in idle.where}
+    held = [COMMON, *(by_name(info.options) for info in TRAINERS.values())]
+    defaults = {name: {options[name].default for options in held if name in options} for name in names}
+    assert {name: len(found) for name, found in defaults.items()} == dict.fromkeys(names, 1)
 
 
 def test_a_preset_does_not_bring_it() -> None:

@@ -118,12 +118,120 @@ def test_of_a_file_it_is_not_known_what_it_gives() -> None:
         ({"threshold_by": "fixed"}, "threshold_factor"),
         ({"threshold_by": "share"}, "threshold_factor"),
         ({"activation": "top_k"}, "threshold_factor"),
+        ({"reporter": "dense"}, "slack"),
     ],
 )
 def test_what_has_no_effect_is_not_searched(fixed: dict[str, str], idle: str) -> None:
     space = {**SPACE, idle: {"type": "float", "low": 0.5, "high": 1.0}}
     option, value = next(iter(fixed.items()))
     assert faults(study(space, **fixed))[f"space.{idle}"] == f"does nothing with {option} {value}: drop one of the two"
+
+
+BY_WIDTH = "threshold_by width, its default"
+BY_THRESHOLD = "activation shifted_relu, its default"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "idle", "message"),
+    [
+        ({}, "threshold", f"{BY_WIDTH}: drop it, or set threshold_by to fixed"),
+        (
+            {},
+            "active_share",
+            f"{BY_WIDTH} and {BY_THRESHOLD}: drop it, or set threshold_by to share or activation to top_k",
+        ),
+        (
+            {"threshold_by": "fixed"},
+            "active_share",
+            f"threshold_by fixed and {BY_THRESHOLD}: drop it, or set activation to top_k",
+        ),
+        (
+            {"activation": "shifted_squared_relu"},
+            "active_share",
+            f"{BY_WIDTH} and activation shifted_squared_relu: drop it, or set threshold_by to share",
+        ),
+    ],
+)
+def test_what_has_no_effect_by_default_is_neither_searched_nor_fixed(
+    fixed: dict[str, str], idle: str, message: str
+) -> None:
+    space = {**SPACE, idle: {"type": "float", "low": 0.5, "high": 1.0}}
+    assert faults(study(space, **fixed)) == {f"space.{idle}": f"does nothing with {message}"}
+    assert faults(study(**dict[str, Any](fixed | {idle: 0.5}))) == {f"objective.{idle}": f"does nothing with {message}"}
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [("threshold_by", ["width", "share"]), ("threshold_by", ["share"]), ("activation", ["shifted_relu", "top_k"])],
+)
+def test_what_has_an_effect_somewhere_is_allowed(option: str, choices: list[str]) -> None:
+    parse_study(study({**SPACE, option: {"type": "categorical", "choices": choices}}, active_share=0.05))
+
+
+def test_what_could_not_be_read_is_no_reason() -> None:
+    unread = {**SPACE, "threshold_by": {"type": "categorical", "choices": []}}
+    assert faults(study(unread, threshold=2.0)).keys() == {"space.threshold_by.choices"}
+
+
+def decaying(low: float, high: float, **more: Any) -> dict[str, Any]:
+    return {"weight_decay": {"type": "float", "low": low, "high": high, **more}}
+
+
+def rate(low: float, high: float, **more: Any) -> dict[str, Any]:
+    return {"lr": {"type": "float", "low": low, "high": high, **more}}
+
+
+CENTERED = {"centered": {"type": "categorical", "choices": [True, False]}}
+SCALED = {
+    "base_lr": {"type": "float", "low": 5.0, "high": 9.0},
+    "batch_size": {"type": "categorical", "choices": [32, 64]},
+    "lr": {"type": "derived", "of": "base_lr", "by": "batch_size", "rule": "linear", "reference": 32},
+}
+
+
+@pytest.mark.parametrize(
+    ("space", "fixed", "path", "got"),
+    [
+        (CENTERED, {"lr": 20.0, "weight_decay": 0.05}, "objective.weight_decay", "0.05 times 20"),
+        (CENTERED, {"weight_decay": 0.1}, "objective.weight_decay", "0.1 times 10"),
+        (rate(20, 50), {"weight_decay": 0.05}, "objective.weight_decay", "at least 0.05 times 20"),
+        (decaying(0.2, 0.5), {"lr": 5.0}, "space.weight_decay", "at least 0.2 times 5"),
+        (decaying(0.2, 0.5), {}, "space.weight_decay", "at least 0.2 times 10"),
+        (rate(5, 10) | decaying(0.2, 0.5), {}, "space.weight_decay", "at least 0.2 times 5"),
+        ({"lr": {"type": "categorical", "choices": [50, 20]}}, {"weight_decay": 0.05}, "objective.weight_decay", "at least 0.05 times 20"),
+        (SCALED, {"weight_decay": 0.25}, "objective.weight_decay", "at least 0.25 times 5"),
+    ],
+)  # fmt: skip
+def test_decay_that_leaves_nothing_in_any_trial_is_refused(
+    space: dict[str, Any], fixed: dict[str, Any], path: str, got: str
+) -> None:
+    message = f"times lr must be under 1, or nothing is left of the weights, got {got}: lower one"
+    assert faults(study(space, **fixed)) == {path: message}
+
+
+@pytest.mark.parametrize(
+    ("space", "fixed"),
+    [
+        (CENTERED, {"lr": 20.0, "weight_decay": 0.0499}),
+        (rate(19, 50), {"weight_decay": 0.05}),
+        (rate(5, 100) | decaying(0.0, 0.5), {}),
+        (CENTERED | decaying(0.2, 0.5, when={"centered": [True]}), {}),
+        (CENTERED | rate(20, 50, when={"centered": [True]}), {"weight_decay": 0.06}),
+        (SCALED, {"weight_decay": 0.19}),
+    ],
+)
+def test_decay_that_leaves_something_in_some_trial_is_allowed(space: dict[str, Any], fixed: dict[str, Any]) -> None:
+    parse_study(study(space, **fixed))
+
+
+def test_decay_beside_a_rate_that_could_not_be_read_is_not_judged() -> None:
+    assert faults(study(rate(50, 20), weight_decay=1.0)).keys() == {"space.lr.low"}
+    assert faults(study(CENTERED, lr=-20.0, weight_decay=-0.1)).keys() == {"objective.lr", "objective.weight_decay"}
+
+
+def test_other_recipes_decay_as_they_like() -> None:
+    network = {"kind": "mlp", "hidden": [8]}
+    parse_study(study(recipe="classifier", network=network, optimizer="sgd", weight_decay=2.0))
 
 
 def test_other_optimizers_are_one_fault_each() -> None:
