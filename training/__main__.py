@@ -27,12 +27,14 @@ from training.reporter import Reporter
 _DEVICE_WORDS = ("CUDA error",)
 
 
-def attempt(start: Start, channel: Channel) -> Outcome:
-    """Run one trial; whatever its recipe raises becomes the outcome `failed`."""
+def attempt(start: Start, channel: Channel, *, threads: int = 1) -> Outcome:
+    """Run one trial, on so many threads at most; whatever its recipe raises becomes the outcome `failed`."""
     reset(start.seed)
     reporter = Reporter(channel, start)
     try:
-        outcome = recipes.run(start.objective, start.params, seed=start.seed, watch=reporter, folder=start.data)
+        outcome = recipes.run(
+            start.objective, start.params, seed=start.seed, watch=reporter, folder=start.data, threads=threads
+        )
     except Exception as error:  # noqa: BLE001 - the edge of the process: a trial's error must not end the trainer
         return Outcome("failed", reason_of(error), tail(traceback.format_exc()))
     return Outcome("stopped", reporter.reason) if outcome.outcome == "stopped" else outcome
@@ -40,8 +42,8 @@ def attempt(start: Start, channel: Channel) -> Outcome:
 
 def serve(channel: Channel) -> NoReturn:
     """Run trials for ever, singly or together, as each asks; the channel's thread ends the process."""
-    # What the environment allows this process; single trials take one.
-    floor = Floor(channel, reason_of, threads=torch.get_num_threads())
+    threads = torch.get_num_threads()  # what the environment allows this process
+    floor = Floor(channel, reason_of, threads=threads)
     channel.send({"type": "ready", "pid": os.getpid()})
     while True:
         start = channel.next_start()
@@ -49,7 +51,7 @@ def serve(channel: Channel) -> NoReturn:
             reset(start.seed)
             floor.serve(start)
         else:
-            channel.send(done_message(start.trial, attempt(start, channel)))
+            channel.send(done_message(start.trial, attempt(start, channel, threads=threads)))
 
 
 def reset(seed: int) -> None:

@@ -21,8 +21,9 @@ from training.plan import SPARSE_SGD, Plan, Values, plan_of
 from training.posthoc.table import check_uses
 from training.precision import DEFAULT_PRECISION, check_precision, in_precision, products_in
 from training.tasks import CLASSIFICATION, REGRESSION, Task
+from training.threads import on_threads
 from training.watch import Watch
-from training.wide.network import on_sphere, two_layer
+from training.wide.network import on_sphere, threads_worth, two_layer
 
 
 class NoDevice(RuntimeError):
@@ -46,13 +47,16 @@ class Prepared:
     precision: str = DEFAULT_PRECISION
 
 
-def run(objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None) -> Outcome:
+def run(
+    objective: Values, params: Values, *, seed: int, watch: Watch, folder: Path | None = None, threads: int = 1
+) -> Outcome:
     """Run the objective's recipe with a trial's parameters; `watch` follows it and may stop it.
 
-    After each epoch it reports what `loop.train` measures. Raise as `prepare` does.
+    After each epoch it reports what `loop.train` measures. A wide network is trained on as many of `threads` as pay, all
+    others on one. Raise as `prepare` does.
     """
     given = prepare(objective, params, folder=folder)
-    with products_in(given.precision):
+    with products_in(given.precision), on_threads(_worth(given, threads)):
         ending = loop.train(given.network, given.data, given.plan, seed=seed, watch=watch, device=given.device)
     return Outcome(ending.outcome, ending.reason)
 
@@ -92,6 +96,13 @@ def _prepare_wide(objective: Values, plan: Plan, wide: Wide, data: Data) -> Prep
             )
     data = on_sphere(data if plan.measured is None else hold_out(data, plan.measured.test), wide)
     return Prepared(two_layer(wide, data), data, plan, device_of("cpu"))
+
+
+def _worth(given: Prepared, threads: int) -> int:
+    wide, data = given.plan.wide, given.data
+    return (
+        1 if wide is None else threads_worth(wide, data.features, given.plan.batch_size(len(data.train)), most=threads)
+    )
 
 
 def _check_task(data: Data, recipe: str) -> None:

@@ -125,6 +125,35 @@ def test_goes_on_when_a_verdict_does_not_come(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - began >= 4 * 0.1
 
 
+class Counting(Silent):
+    """A supervisor that notes on how many threads torch computes whenever a measurement comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "measurement":
+            self.threads.append(torch.get_num_threads())
+
+
+@pytest.mark.parametrize(("batch_size", "taken"), [(64, 1), (128, 2)])
+def test_a_wide_network_is_trained_on_as_many_threads_as_pay(batch_size: int, taken: int) -> None:
+    supervisor = Counting()
+    goal = {"recipe": "wide-two-layer", "data": "digits_parity", "epochs": 1, "width": 13_000, "reporter": "lists"}
+    start = channel.Start("t", goal, {"batch_size": batch_size}, seed=1, wait=False)
+    outcome = trainer.attempt(start, supervisor, threads=2)
+    assert (outcome.outcome, supervisor.threads) == ("completed", [taken])
+
+
+def test_other_trials_take_one_thread() -> None:
+    supervisor = Counting()
+    assert (
+        trainer.attempt(channel.Start("t", IRIS, {}, seed=1, wait=False), supervisor, threads=2).outcome == "completed"
+    )
+    assert supervisor.threads == [1, 1, 1, 1]
+
+
 def test_stop_ends_a_trial_between_epochs(warm: Supervisor) -> None:
     for wait in (False, True):
         warm.start("t", LONG, {"lr": 0.01}, wait=wait)

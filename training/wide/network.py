@@ -18,6 +18,13 @@ from training.networks.base import Network, Params
 _SHARE = 0.25
 # Weights are there twice where lists are kept, and twice more for a moment where they are evaluated or saved.
 _COPIES = 4
+# A thread more pays where its part of a step's inner products, were all computed, is so many multiplications.
+_WORTH = 50_000_000
+
+
+def threads_worth(wide: Wide, features: int, batch_size: int, *, most: int) -> int:
+    """Return on how many threads such steps are worth being taken, of `most` that there are."""
+    return max(1, min(most, wide.width * features * batch_size // _WORTH))
 
 
 def two_layer(wide: Wide, data: Data) -> Network:

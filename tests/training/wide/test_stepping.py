@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from search.definition.objectives import RECIPES
-from tests.training.recorder import Measured, measure
+from tests.training.recorder import Measured, Recorder, measure
 from training import checkpoint, recipes
 from training.files import Saved
 from training.memory import OutOfMemory
 from training.recipes import WIDE
 from training.state import Snapshot
 from training.watch import Pause
+from training.wide.network import threads_worth
 
 GOAL = {"recipe": WIDE, "data": "digits_parity", "epochs": 3, "width": 2000, "batch_size": 16, "lr": 20.0}
 WAYS = ("dense", "lists", "auto", "ball_tree", "correlation_tree")
@@ -72,6 +73,34 @@ def test_strong_decay_is_a_factor_that_is_folded_in() -> None:
     outcome, _ = measure({**GOAL, "weight_decay": 0.1}, {})
     assert outcome.outcome == "diverged"
     assert outcome.reason == "lr times weight_decay must be under 1, got 20 times 0.1"
+
+
+def test_threads_change_no_step() -> None:
+    goal = {**GOAL, "reporter": "lists", "width": 13_000, "batch_size": 128, "epochs": 2}
+    one, two = Recorder(), Recorder()
+    for threads, watch in ((1, one), (2, two)):
+        assert recipes.run(goal, {}, seed=1, watch=watch, threads=threads).outcome == "completed"
+    assert len(one.seen) == len(two.seen) == 2
+    for (_, values), (_, others) in zip(one.seen, two.seen, strict=True):
+        assert values["train_loss"] == others["train_loss"]
+        assert values["val_loss"] == pytest.approx(others["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "features", "batch_size", "most", "threads"),
+    [
+        (16_384, 64, 32, 16, 1),
+        (1_000_000, 64, 1, 16, 1),
+        (100_000, 64, 16, 16, 2),
+        (100_000, 64, 128, 16, 16),
+        (100_000, 64, 128, 4, 4),
+        (2, 1, 1, 4, 1),
+    ],
+)
+def test_threads_are_taken_where_they_pay(width: int, features: int, batch_size: int, most: int, threads: int) -> None:
+    wide = recipes.prepare({**GOAL, "width": width}, {}).plan.wide
+    assert wide is not None
+    assert threads_worth(wide, features, batch_size, most=most) == threads
 
 
 def test_paired_neurons_begin_as_nothing() -> None:
