@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from search.definition.parse import parse_study
@@ -74,6 +75,22 @@ def test_a_trial_of_a_wide_example_reports_its_metrics(path: Path) -> None:
     outcome, measured = measure({**study["objective"], **smaller}, params)
     assert outcome.outcome == "completed"
     assert measured[-1][1].keys() >= {metric["name"] for metric in study["metrics"]}
+
+
+def test_a_program_of_ones_own_uses_its_network_on_new_inputs(tmp_path: Path) -> None:
+    program = runpy.run_path(str(ROOT / "examples" / "wide" / "program.py"))
+    kept = tmp_path / "network.pt"
+    model, sphere = program["train"](*program["examples"](2000, seed=1))
+    program["write"](kept, model, sphere)
+    inputs, sides = program["examples"](500, seed=2)
+    found = program["predict"](kept, inputs)
+    assert (found.sign() == sides).float().mean() > 0.85
+    # Each by itself, and as the network says where it was trained: the sphere is that of the training, whatever is asked.
+    torch.testing.assert_close(torch.cat([program["predict"](kept, one) for one in inputs.split(1)]), found)
+    points, _ = sphere.project(inputs)
+    torch.testing.assert_close(found, model.network.outputs(model.weights, model.layer.signs, points))
+    surest = found[:, 0].abs().argmax()
+    torch.testing.assert_close(program["surest"](kept, inputs)[0], inputs[surest])
 
 
 def test_the_demo_compares_with_a_valid_study() -> None:
