@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from optim.precondition.layers import Layer
 from optim.precondition.methods import known
+from optim.precondition.plain import left_plain, notice
 from optim.transform import Rule
 from training.curvature import layers_of
 from training.data.examples import Data, Examples
@@ -40,7 +41,7 @@ SPAN = 4096
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What stays the same from the first batch of a run to the last."""
+    """What stays the same from the first batch of a run to the last; `note` is to be told with a run that completes."""
 
     network: Network
     data: Data
@@ -51,6 +52,7 @@ class Course:
     hyper: Mapping[str, Tensor]
     factor: Callable[[Tensor], Tensor]
     layers: tuple[Layer, ...] = ()
+    note: str | None = None
 
     @property
     def batches(self) -> int:
@@ -148,7 +150,8 @@ def set_out(network: Network, data: Data, plan: Plan, *, device: torch.device) -
     steps = plan.epochs * math.ceil(len(data.train) / size)
     layers = known(plan.optimizer, layers_of(network, data)) if plan.preconditions else ()
     rule, hyper, factor = plan.rule(layers), plan.hyper(steps), plan.factor(steps)
-    return Course(network, data.to(device), plan, device, size, rule, hyper, factor, layers)
+    note = notice(plan.optimizer, left_plain(plan.optimizer, layers, network.names)) if plan.preconditions else None
+    return Course(network, data.to(device), plan, device, size, rule, hyper, factor, layers, note)
 
 
 def begin(course: Course, *, seed: int, watch: Watch) -> State:
@@ -241,7 +244,7 @@ def conclude(run: Run) -> Ending:
     Its state must be its own. Raise Diverged as `ending` does.
     """
     ended = ending(run.course, run.state)
-    notes = [note for note in (ended.reason, *run.findings.notes) if note is not None]
+    notes = [note for note in (ended.reason, run.course.note, *run.findings.notes) if note is not None]
     if run.course.plan.hands_on:
         run.watch.save(run.state.epoch, snapshot(run.state))
     return Ending(ended.outcome, "; ".join(notes) or None)

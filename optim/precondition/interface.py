@@ -34,6 +34,7 @@ from .extension.tape import Tape, examples, once
 from .layers import Layer
 from .lengths import in_steps
 from .methods import METHODS, known
+from .plain import left_plain, notice
 from .saved import check_saved, check_shapes, merged, shapes_of
 
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
@@ -92,10 +93,7 @@ class Preconditioner:
     @property
     def plain(self) -> list[str]:
         """Names of the parameters whose gradients stay as they are, known after the first mini-batch."""
-        if self.layers is None or not self._info.layered:
-            return []
-        seen = {place for layer in self.layers for place in layer.places}
-        return [name for place, name in enumerate(self._named) if place not in seen]
+        return [] if self.layers is None else left_plain(self.method, self.layers, list(self._named))
 
     @property
     def skipped(self) -> int:
@@ -160,11 +158,8 @@ class Preconditioner:
 
     def _tell(self) -> None:
         """Warn of parameters that are left to the plain gradient."""
-        if self.plain:
-            warn(
-                f"{self.method} leaves these gradients as they are, of no layer that it knows: {', '.join(self.plain)}",
-                stacklevel=4,
-            )
+        if said := notice(self.method, self.plain):
+            warn(said, stacklevel=4)
 
     def _run(self, closure: Closure, params: Sequence[Tensor], *, taped: bool = True) -> Pass:
         """Run the closure; the pass has the mean loss, whatever the closure gives, and calls of layers where `taped`."""

@@ -31,7 +31,8 @@ class Network:
     the members of a population, too: parameters (P, ...) and inputs (P, n, ...) become outputs (P, n, outputs). `version` tells networks of one
     spec apart, where what it names may change. `slopes` is given where gradients of stacked members are written out, which
     takes fewer calls than autograd: of what it computes, `apply` is the plain form. `activation` is given where the
-    network is dense layers with this one between them, and nothing else: there are compiled steps for some.
+    network is dense layers with this one between them, and nothing else: there are compiled steps for some. `names` are
+    the parameters', in their order, by which users are told of them; a network of no recipe may leave them out.
     """
 
     init: Callable[[Generator], list[Tensor]]
@@ -40,6 +41,7 @@ class Network:
     version: str = ""
     slopes: Slopes | None = None
     activation: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def stacked(self) -> Callable[[Params, Tensor], Tensor]:

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from training.data.examples import Data
 from training.networks.base import Family, Network, Params, Spec, choice, layers, sizes
-from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, convolution, draw, linear
+from training.networks.initialisation import (
+    DEFAULT_INITIALISATION,
+    INITIALISATIONS,
+    convolution,
+    draw,
+    linear,
+    named,
+    names,
+)
 
 KERNEL = 3
 SMALLEST_POOLED = 2  # a picture of this side is not pooled further
@@ -23,8 +31,10 @@ def _build(spec: Spec, data: Data) -> Network:
     counts = [depth, *sizes(spec, "channels")]
     for _ in counts[1:]:
         height, width = _pooled(height, width)
-    parts = [part for into, out in pairwise(counts) for part in convolution(out, into, KERNEL, KERNEL)]
-    parts += linear(data.outputs, counts[-1] * height * width)
+    parts = []
+    for number, (into, out) in enumerate(pairwise(counts), start=1):
+        parts += named(f"conv{number}", convolution(out, into, KERNEL, KERNEL))
+    parts += named("linear", linear(data.outputs, counts[-1] * height * width))
 
     def apply(params: Params, inputs: Tensor) -> Tensor:
         *inner, (weight, bias) = layers(params)
@@ -35,7 +45,7 @@ def _build(spec: Spec, data: Data) -> Network:
                 picture = F.max_pool2d(picture, 2)
         return F.linear(picture.flatten(1), weight, bias)
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply)
+    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, names=names(parts))
 
 
 def _pooled(height: int, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
 from training.networks.base import Params, Slopes, layers
-from training.networks.initialisation import RECTIFIED, Part, linear
+from training.networks.initialisation import RECTIFIED, Part, linear, named
 from training.tasks import Slope
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
@@ -37,7 +37,7 @@ def dense(widths: Sequence[int], *, gain: float = RECTIFIED) -> list[Part]:
     return [
         part
         for number, (inputs, outputs) in enumerate(pairs, start=1)
-        for part in linear(outputs, inputs, gain=gain if number < len(pairs) else 1.0)
+        for part in named(f"linear{number}", linear(outputs, inputs, gain=gain if number < len(pairs) else 1.0))
     ]
 
 

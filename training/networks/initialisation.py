@@ -8,7 +8,7 @@ of learning in deep linear neural networks, 2013). The gain is 2 where a rectifi
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -28,6 +28,7 @@ class Part:
     outputs: int = 0
     gain: float = 1.0
     value: float | None = None
+    name: str = ""
 
 
 Scheme: TypeAlias = Callable[[Part, Generator], Tensor]
@@ -35,27 +36,38 @@ Scheme: TypeAlias = Callable[[Part, Generator], Tensor]
 
 def linear(outputs: int, inputs: int, *, gain: float = 1.0) -> list[Part]:
     """Return weight and bias of a linear layer."""
-    return [Part((outputs, inputs), inputs, outputs, gain), Part((outputs,), value=0.0)]
+    return [_weight((outputs, inputs), inputs, outputs, gain), _constant("bias", outputs, 0.0)]
 
 
 def convolution(outputs: int, inputs: int, *kernel: int, gain: float = RECTIFIED) -> list[Part]:
     """Return weight and bias of a convolution."""
     area = math.prod(kernel)
-    return [Part((outputs, inputs, *kernel), inputs * area, outputs * area, gain), Part((outputs,), value=0.0)]
+    weight = _weight((outputs, inputs, *kernel), inputs * area, outputs * area, gain)
+    return [weight, _constant("bias", outputs, 0.0)]
 
 
-def lookup(rows: int, width: int) -> Part:
+def lookup(rows: int, width: int) -> list[Part]:
     """Return a table of vectors: the layers that they go into see each as one input.
 
     By He or Xavier each has a length near 1; by the orthogonal scheme, whose columns are orthonormal when there are more
     rows than columns, near sqrt(width / rows).
     """
-    return Part((rows, width), width, width)
+    return [_weight((rows, width), width, width)]
 
 
 def layer_norm(width: int) -> list[Part]:
     """Return scale and shift of a layer normalisation, which begin by changing nothing."""
-    return [Part((width,), value=1.0), Part((width,), value=0.0)]
+    return [_constant("weight", width, 1.0), _constant("bias", width, 0.0)]
+
+
+def named(name: str, parts: Iterable[Part]) -> list[Part]:
+    """Return the parameters of a layer under its name, as torch names them: `linear1.weight`."""
+    return [replace(part, name=f"{name}.{part.name}") for part in parts]
+
+
+def names(parts: Iterable[Part]) -> tuple[str, ...]:
+    """Return the parameters' names in their order."""
+    return tuple(part.name for part in parts)
 
 
 def draw(parts: Iterable[Part], scheme: Scheme, generator: Generator) -> list[Tensor]:
@@ -64,6 +76,14 @@ def draw(parts: Iterable[Part], scheme: Scheme, generator: Generator) -> list[Te
         scheme(part, generator) if part.value is None else torch.full(part.shape, part.value, dtype=torch.float32)
         for part in parts
     ]
+
+
+def _weight(shape: tuple[int, ...], inputs: int, outputs: int, gain: float = 1.0) -> Part:
+    return Part(shape, inputs, outputs, gain, name="weight")
+
+
+def _constant(name: str, width: int, value: float) -> Part:
+    return Part((width,), value=value, name=name)
 
 
 def _normal(part: Part, generator: Generator, deviation: float) -> Tensor:

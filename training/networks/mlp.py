@@ -7,7 +7,7 @@ from torch import Tensor
 from training.data.examples import Data
 from training.networks.base import Family, Network, Params, Spec, choice, sizes
 from training.networks.dense import ACTIVATIONS, DEFAULT_ACTIVATION, GAINS, apply_dense, dense, dense_slopes
-from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, draw
+from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, draw, names
 
 
 def _build(spec: Spec, data: Data) -> Network:
@@ -19,7 +19,7 @@ def _build(spec: Spec, data: Data) -> Network:
 
     init = partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS))
     name = spec["activation"]
-    return Network(init, apply, stacks=True, slopes=dense_slopes(name), activation=name)
+    return Network(init, apply, stacks=True, slopes=dense_slopes(name), activation=name, names=names(parts))
 
 
 MLP = Family(

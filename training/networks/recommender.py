@@ -14,7 +14,7 @@ from training.data.examples import Data
 from training.networks.bags import mean_vector, vocabulary
 from training.networks.base import Family, Network, Params, Spec, choice, size, sizes
 from training.networks.dense import apply_dense, dense
-from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, draw, lookup
+from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, draw, lookup, named, names
 
 LEAST_TOKENS = 2
 
@@ -24,8 +24,8 @@ def _build(spec: Spec, data: Data) -> Network:
     if data.features < LEAST_TOKENS:
         raise ValueError(f"network recommender needs a candidate and a bag, and {data.name} has one token an example")
     parts = [
-        lookup(items, width),  # as a candidate
-        lookup(items, width),  # as a part of a bag
+        *named("candidates", lookup(items, width)),
+        *named("bag", lookup(items, width)),
         *dense([3 * width, *sizes(spec, "hidden"), data.outputs]),
     ]
 
@@ -33,7 +33,7 @@ def _build(spec: Spec, data: Data) -> Network:
         candidate, bag = F.embedding(inputs[:, 0], params[0]), mean_vector(inputs[:, 1:], params[1])
         return apply_dense(params[2:], torch.cat([candidate, bag, candidate * bag], dim=-1))
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply)
+    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, names=names(parts))
 
 
 RECOMMENDER = Family(

@@ -49,7 +49,7 @@ def _inspected(source: Source, vocabulary: int | None, types: tuple[type, ...]) 
     del types  # in the key alone
     module = source.build(0)
     inspect(source, module, vocabulary)
-    names = list(learned(module))
+    names = tuple(learned(module))
 
     @lru_cache(maxsize=2)
     def fixed(device: torch.device) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def _inspected(source: Source, vocabulary: int | None, types: tuple[type, ...]) 
         outputs: Tensor = functional_call(module, tensors, (inputs.reshape(-1, *source.shape),))
         return outputs
 
-    return Network(init, apply, version=str(source.stamp))
+    return Network(init, apply, version=str(source.stamp), names=names)
 
 
 REGISTERED = Family(

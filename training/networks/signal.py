@@ -9,7 +9,15 @@ from torch import Tensor
 
 from training.data.examples import Data
 from training.networks.base import Family, Network, Params, Spec, choice, layers, sizes
-from training.networks.initialisation import DEFAULT_INITIALISATION, INITIALISATIONS, convolution, draw, linear
+from training.networks.initialisation import (
+    DEFAULT_INITIALISATION,
+    INITIALISATIONS,
+    convolution,
+    draw,
+    linear,
+    named,
+    names,
+)
 
 KERNEL = 5
 SHORTEST_POOLED = 4  # a signal of this length is not pooled further
@@ -19,8 +27,10 @@ def _build(spec: Spec, data: Data) -> Network:
     counts, length = [1, *sizes(spec, "channels")], data.features
     for _ in counts[1:]:
         length = _pooled(length)
-    parts = [part for into, out in pairwise(counts) for part in convolution(out, into, KERNEL)]
-    parts += linear(data.outputs, counts[-1] * length)
+    parts = []
+    for number, (into, out) in enumerate(pairwise(counts), start=1):
+        parts += named(f"conv{number}", convolution(out, into, KERNEL))
+    parts += named("linear", linear(data.outputs, counts[-1] * length))
 
     def apply(params: Params, inputs: Tensor) -> Tensor:
         *inner, (weight, bias) = layers(params)
@@ -31,7 +41,7 @@ def _build(spec: Spec, data: Data) -> Network:
                 signal = F.max_pool1d(signal, 2)
         return F.linear(signal.flatten(1), weight, bias)
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply)
+    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, names=names(parts))
 
 
 def _pooled(length: int) -> int:

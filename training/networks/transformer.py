@@ -23,6 +23,8 @@ from training.networks.initialisation import (
     layer_norm,
     linear,
     lookup,
+    named,
+    names,
 )
 
 EXPANSION = 4  # of the width, within the fully connected part of a block
@@ -34,10 +36,10 @@ def _build(spec: Spec, data: Data) -> Network:
     if width % heads:
         raise ValueError(f"network.heads must divide network.width, and {heads} does not divide {width}")
     entry, length = _entry(data, width)
-    parts = [*entry, lookup(length, width)]
-    for _ in range(depth):
-        parts += _block(width)
-    parts += [*layer_norm(width), *linear(data.outputs, width)]
+    parts = [*entry, *named("positions", lookup(length, width))]
+    for number in range(1, depth + 1):
+        parts += named(f"block{number}", _block(width))
+    parts += [*named("norm", layer_norm(width)), *named("linear", linear(data.outputs, width))]
 
     def apply(params: Params, inputs: Tensor) -> Tensor:
         sequence, counted = _sequence(params, inputs, data)
@@ -48,17 +50,17 @@ def _build(spec: Spec, data: Data) -> Network:
         scale, shift, weight, bias = params[-4:]
         return F.linear(mean_over(counted, F.layer_norm(sequence, (width,), scale, shift)), weight, bias)
 
-    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply)
+    return Network(partial(draw, parts, choice(spec, "initialisation", INITIALISATIONS)), apply, names=names(parts))
 
 
 def _entry(data: Data, width: int) -> tuple[list[Part], int]:
     """Return what turns an input into a sequence of vectors, and the sequence's length."""
     if data.vocabulary is not None:
-        return [lookup(data.vocabulary, width)], data.features
+        return named("tokens", lookup(data.vocabulary, width)), data.features
     if data.image is None:
         raise ValueError(f"network transformer needs tokens or pictures, and {data.name} has neither")
     channels, height, across = data.image
-    return linear(width, channels * across), height
+    return named("rows", linear(width, channels * across)), height
 
 
 def _sequence(params: Params, inputs: Tensor, data: Data) -> tuple[Tensor, Tensor]:
@@ -72,12 +74,12 @@ def _sequence(params: Params, inputs: Tensor, data: Data) -> tuple[Tensor, Tenso
 def _block(width: int) -> list[Part]:
     inner = EXPANSION * width
     return [
-        *layer_norm(width),
-        *linear(3 * width, width),
-        *linear(width, width),
-        *layer_norm(width),
-        *linear(inner, width, gain=RECTIFIED),
-        *linear(width, inner),
+        *named("norm1", layer_norm(width)),
+        *named("projection", linear(3 * width, width)),
+        *named("attended", linear(width, width)),
+        *named("norm2", layer_norm(width)),
+        *named("linear1", linear(inner, width, gain=RECTIFIED)),
+        *named("linear2", linear(width, inner)),
     ]
 
 

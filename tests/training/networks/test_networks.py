@@ -145,6 +145,12 @@ def test_a_population_equals_its_members(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_every_parameter_has_a_name_of_its_own(name: str) -> None:
+    network, _ = small(name)
+    assert len(set(network.names)) == len(network.names) == len(drawn(network, 1))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_an_example_is_judged_by_itself(name: str) -> None:
     """Neither batch statistics nor chance: what is beside an example changes nothing, nor does a second look."""
     network, inputs = small(name)
