@@ -155,6 +155,17 @@ def _constraint(given: Constraint) -> str:
     return low + " + ".join(parts) + high
 
 
+def _derivation(given: Mapping[str, Any]) -> str:
+    """Say what a parameter follows from: `base_lr by batch_size / 32`, `base_lr by optimizer: sgd 0.1, adam 0.003`."""
+    factors = given.get("factors")
+    how = (
+        f" / {given['reference']:g}"
+        if factors is None
+        else f": {', '.join(f'{by} {each:g}' for by, each in factors.items())}"
+    )
+    return f"{given['of']} by {given['by']}{how}"
+
+
 def _parameter(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a parameter of the space in the words of its definition."""
     levels = given.get("levels")
@@ -162,7 +173,7 @@ def _parameter(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if given["type"] == "fixed":
         options = [given["value"]]
     if given["type"] == "derived":
-        options = ["{of} by {by} / {reference:g}".format(**given)]
+        options = [_derivation(given)]
     notes = [f"step {given['step']}"] if given.get("step") is not None else []
     notes += [f"{levels} levels"] if isinstance(levels, int) else []
     notes += [f"{given['type']}, {given['rule']}"] if given["type"] == "derived" else []

@@ -49,14 +49,18 @@ def _value(parameter: DerivedParameter, point: Mapping[str, Value]) -> float | N
         parent in point and identity(point[parent]) in set(map(identity, values)) for parent, values in conditions
     ):
         return None
-    of, by = point.get(parameter.of), point.get(parameter.by)
-    return scaled(parameter, of, by) if is_number(of) and is_number(by) else None  # type: ignore[arg-type]
+    of, factor = point.get(parameter.of), _factor(parameter, point.get(parameter.by))
+    return float(of * factor) if is_number(of) and factor is not None else None  # type: ignore[operator]
 
 
-def scaled(parameter: DerivedParameter, of: float, by: float) -> float:
-    """Return `of` scaled with `by`; `by` must not be negative where its root is taken."""
-    ratio = by / parameter.reference
-    return float(of * (math.sqrt(ratio) if parameter.rule == "sqrt" else ratio))
+def _factor(parameter: DerivedParameter, by: Value) -> float | None:
+    """Return what `of` is multiplied by; None where `by` has no such value. It must not be negative where its root is taken."""
+    if parameter.rule == "factor":
+        return (parameter.factors or {}).get(by) if isinstance(by, str) else None
+    if parameter.reference is None or not is_number(by):
+        return None
+    ratio: float = by / parameter.reference  # type: ignore[operator]
+    return math.sqrt(ratio) if parameter.rule == "sqrt" else ratio
 
 
 def bounds(space: Space, name: str, *, seen: frozenset[str] = frozenset()) -> tuple[float, float] | None:
@@ -71,13 +75,22 @@ def bounds(space: Space, name: str, *, seen: frozenset[str] = frozenset()) -> tu
         return None
     if not isinstance(parameter, DerivedParameter):
         return _own_bounds(parameter)
-    of, by = (bounds(space, parent, seen=seen | {name}) for parent in parameter.parents)
-    if of is None or by is None or not (parameter.rule and parameter.reference):
+    of = bounds(space, parameter.of, seen=seen | {name})
+    factors = [_factor(parameter, by) for by in _ends(space, parameter, seen | {name})]
+    if of is None or not factors or None in factors:
         return None
-    if parameter.rule == "sqrt":
-        by = max(by[0], 0.0), max(by[1], 0.0)
-    corners = [scaled(parameter, a, b) for a in of for b in by]
+    corners = [float(end * factor) for end in of for factor in factors if factor is not None]
     return min(corners), max(corners)
+
+
+def _ends(space: Space, parameter: DerivedParameter, seen: frozenset[str]) -> Sequence[Value]:
+    """Return values of `by` with the least and the largest factor among them; none if these cannot be told."""
+    if parameter.rule == "factor":
+        return tuple(parameter.factors or ())
+    by = bounds(space, parameter.by, seen=seen)
+    if by is None or not parameter.rule:
+        return ()
+    return tuple(max(end, 0.0) for end in by) if parameter.rule == "sqrt" else by
 
 
 def _own_bounds(parameter: Parameter) -> tuple[float, float] | None:

@@ -112,6 +112,7 @@ Levels: TypeAlias = Annotated[
 ]
 T = TypeVar("T")
 ParameterName: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
+Factor: TypeAlias = Annotated[float, Field(ge=-WIDEST, le=WIDEST)]
 # JSON has lists; strictness is for what they hold.
 Listed: TypeAlias = Annotated[tuple[T, ...], Field(strict=False, min_length=1, max_length=MOST_LEVELS)]
 
@@ -247,15 +248,41 @@ class FixedParameter(_Parameter):
 
 
 class DerivedParameter(_Parameter):
-    """A number that follows from two others: `of`, scaled with `by`. It is absent where one of the two is."""
+    """A number that follows from two others: `of`, times what `by` makes of it. It is absent where one of the two is."""
 
     type: Literal["derived"] = Field(description=_TYPE)
     of: ParameterName = Field(description="The parameter that is scaled", examples=["base_lr"])
     by: ParameterName = Field(description="The parameter that it is scaled with", examples=["batch_size"])
-    rule: Literal["linear", "sqrt"] = Field(
-        description="linear: of * (by / reference); sqrt: of * sqrt(by / reference)"
+    rule: Literal["linear", "sqrt", "factor"] = Field(
+        description="linear: of * (by / reference); sqrt: of * sqrt(by / reference); factor: of * factors[by]"
     )
-    reference: float = Field(gt=0, le=WIDEST, description="The value of `by` at which it equals `of`", examples=[32])
+    reference: float | None = Field(
+        None,
+        gt=0,
+        le=WIDEST,
+        exclude_if=absent,
+        description="With linear and sqrt: the value of `by` at which it equals `of`",
+        examples=[32],
+    )
+    factors: dict[str, Factor] | None = Field(
+        None,
+        min_length=1,
+        exclude_if=absent,
+        description="With factor: a number for each value of `by`, all of which are strings",
+        examples=[{"sgd": 0.1, "adam": 0.001}],
+    )
+
+    @classmethod
+    def complaints(cls, fields: Mapping[str, Any]) -> Iterator[Complaint]:
+        yield from super().complaints(fields)
+        rule = fields.get("rule")
+        if rule is None:
+            return
+        wanted, other = ("factors", "reference") if rule == "factor" else ("reference", "factors")
+        if wanted in fields and fields[wanted] is None:
+            yield wanted, f"is required with rule {rule}"
+        if fields.get(other) is not None:
+            yield other, f"does nothing with rule {rule}: drop it"
 
     @property
     def parents(self) -> tuple[str, str]:

@@ -100,7 +100,11 @@ def _derived_faults(name: str, parameter: DerivedParameter, space: Space, faulty
         path, given = f"space.{name}.{field}", space.get(parent)
         if parent not in space.keys() | faulty:
             yield _unknown(path, name, parent, space.keys() | faulty)
-        elif parent in faulty or given is None or isinstance(given, DerivedParameter):
+        elif parent in faulty or given is None:
+            continue
+        elif field == "by" and parameter.rule == "factor":
+            yield from _factor_faults(name, parameter, given)
+        elif isinstance(given, DerivedParameter):
             continue
         elif bounds(space, parent) is None:
             yield Fault(path, f"must name a parameter whose values are all numbers, and {parent} has others")
@@ -114,6 +118,24 @@ def _derived_faults(name: str, parameter: DerivedParameter, space: Space, faulty
     own = bounds(space, name)
     if own is not None and not (math.isfinite(own[0]) and max(map(abs, own)) <= WIDEST):
         yield Fault(f"space.{name}", f"can lie beyond {WIDEST:g}: narrow what it is derived from")
+
+
+def _factor_faults(name: str, parameter: DerivedParameter, by: Parameter) -> Iterator[Fault]:
+    """Check that there is a factor for each value of a parameter, and for nothing else."""
+    searched = None if isinstance(by, DerivedParameter) else as_searched(by)
+    values = searched.choices if isinstance(searched, CategoricalParameter) else ()
+    if not values or not all(isinstance(value, str) for value in values):
+        message = f"must name a parameter whose values are all strings, for which there are factors, and {parameter.by} has others"
+        yield Fault(f"space.{name}.by", message)
+        return
+    factors = parameter.factors or {}
+    lacking = [str(value) for value in values if value not in factors]
+    if lacking:
+        message = f"must have a number for each value of {parameter.by}, and lacks {', '.join(lacking)}"
+        yield Fault(f"space.{name}.factors", message)
+    valid = ", ".join(map(repr, values[:20]))
+    for factor in factors.keys() - {*values}:
+        yield Fault(f"space.{name}.factors.{factor}", f"is not a value of {parameter.by}; valid are {valid}")
 
 
 def term_faults(space: Space, terms: Mapping[int, Iterable[str]], faulty: frozenset[str] = frozenset()) -> list[Fault]:

@@ -52,6 +52,11 @@ def derived(of: str, by: str, rule: str = "linear", reference: float = 32, **mor
     return {"type": "derived", "of": of, "by": by, "rule": rule, "reference": reference, **more}
 
 
+def by_name(of: str, by: str, **factors: float) -> dict[str, Any]:
+    """Return a parameter derived by the values of another, as posted."""
+    return {"type": "derived", "of": of, "by": by, "rule": "factor", "factors": factors}
+
+
 NESTED = space(
     a=choice("x", "y", when={"n": [1, 3]}),
     n=whole(0, 9),

@@ -6,13 +6,17 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+import yaml
 
 from search.definition.examples import DIGITS_SCALED
 from search.definition.parse import StudyDefinition, parse_study
 from search.definition.planning import plan_of
 from search.errors import InvalidStudy
+from search.space.parameters import Value
 from search.space.plan import draw_point
-from tests.support.spaces import choice, derived, fixed, number, whole
+from search.space.points import grid_point
+from tests.support.sources import ROOT
+from tests.support.spaces import by_name, choice, derived, fixed, number, whole
 
 Study = dict[str, Any]
 RATE = number(1e-3, 0.1, scale="log")
@@ -75,6 +79,37 @@ def test_an_option_others_are_derived_from_stays_one() -> None:
     definition = parse_study(recipe(lr=RATE, batch_size=choice(16, 32), eps=derived("lr", "batch_size", reference=1e6)))
     params = draw_point(plan_of(definition), seed=1, index=3)
     assert definition.objective.handed(params) == params
+
+
+def test_each_optimizer_may_have_rates_of_its_own() -> None:
+    factors = {"sgd": 0.1, "adam": 0.001}
+    raw = recipe(
+        relative=number(0.1, 10, scale="log"),
+        optimizer=choice(*factors),
+        lr=by_name("relative", "optimizer", **factors),
+    )
+    definition = parse_study(raw)
+    assert parse_study(json.loads(json.dumps(definition.model_dump(mode="json")))) == definition
+    assert "reference" not in definition.model_dump(mode="json")["space"]["lr"]
+    seen = set()
+    for index in range(20):
+        params = draw_point(plan_of(definition), seed=1, index=index)
+        assert params["lr"] == params["relative"] * factors[str(params["optimizer"])]  # type: ignore[operator]
+        assert definition.objective.handed(params) == {name: params[name] for name in ("optimizer", "lr")}
+        seen.add(params["optimizer"])
+    assert seen == factors.keys()
+
+
+def test_the_template_of_the_comparison_tries_each_method_at_rates_of_its_own() -> None:
+    definition = parse_study(yaml.safe_load((ROOT / "examples" / "comparison.yaml").read_text()))
+    rates: dict[Value, set[float]] = {}
+    for index in range(definition.trials):
+        point = grid_point(plan_of(definition), index)
+        rates.setdefault(point["optimizer"], set()).add(float(point["lr"]))  # type: ignore[arg-type]
+    assert {name: sorted(found) for name, found in rates.items()} == {
+        name: pytest.approx([0.3 * best, 0.9**0.5 * best, 3 * best])
+        for name, best in {"sgd": 0.5, "momentum": 0.1, "adam": 0.02, "kfac": 0.002}.items()
+    }
 
 
 def test_the_optimizer_may_be_fixed_in_the_space() -> None:
@@ -154,7 +189,15 @@ BAD: list[tuple[str, Study, str, str]] = [
     ("derived by names", study(x=RATE, c=choice("a", "b"), y=derived("x", "c")), "space.y.by", "all numbers"),
     ("derived from itself", study(x=RATE, y=derived("y", "x")), "space.y.of", "itself"),
     ("root of a negative number", study(x=RATE, n=whole(-1, 1), y=derived("x", "n", "sqrt")), "space.y.by", "negative"),
-    ("unknown rule", study(x=RATE, y=derived("x", "x", "cubic")), "space.y.rule", "valid are linear, sqrt"),
+    ("unknown rule", study(x=RATE, y=derived("x", "x", "cubic")), "space.y.rule", "valid are linear, sqrt, factor"),
+    ("rule without its factors", study(x=RATE, c=choice("a"), y={"type": "derived", "of": "x", "by": "c", "rule": "factor"}), "space.y.factors", "required with rule factor"),
+    ("rule without its reference", study(x=RATE, y={"type": "derived", "of": "x", "by": "x", "rule": "sqrt"}), "space.y.reference", "required with rule sqrt"),
+    ("factors of another rule", study(x=RATE, y=derived("x", "x", factors={"a": 1})), "space.y.factors", "does nothing with rule linear"),
+    ("reference of another rule", study(x=RATE, c=choice("a"), y=by_name("x", "c", a=1) | {"reference": 2}), "space.y.reference", "does nothing with rule factor"),
+    ("a factor that is none", study(x=RATE, c=choice("a"), y=by_name("x", "c", a=1e101)), "space.y.factors.a", "at most 1e+100"),
+    ("no factors", study(x=RATE, c=choice("a"), y=by_name("x", "c")), "space.y.factors", "must not be empty"),
+    ("factors of some", recipe(x=RATE, optimizer=choice("sgd", "adam"), lr=by_name("x", "optimizer", sgd=1)), "space.lr.factors", "lacks adam"),
+    ("a factor out of an option's range", recipe(x=RATE, optimizer=choice("sgd", "adam"), lr=by_name("x", "optimizer", sgd=1, adam=-1)), "space.lr", "got -"),
     ("reference of zero", study(x=RATE, y=derived("x", "x", reference=0)), "space.y.reference", "above 0"),
     ("derived beyond all range", study(x=number(0, 1e99), y=derived("x", "x", reference=1e-9)), "space.y", "beyond 1e+100"),
     ("derived out of an option's range", recipe(x=number(0.5, 2), batch_size=choice(32, 64), warmup=derived("x", "batch_size")), "space.warmup", "[0, 1)"),

@@ -15,7 +15,7 @@ from search.space.plan import Plan, active, dedupe_key, draw, draw_point, fill, 
 from search.space.points import count_grid, grid, grid_point
 from search.space.sampling import Draws
 from search.space.validation import validate_point
-from tests.support.spaces import NESTED, choice, constrained, derived, fixed, number, space, spaces, whole
+from tests.support.spaces import NESTED, by_name, choice, constrained, derived, fixed, number, space, spaces, whole
 
 
 @settings(deadline=None, max_examples=50)
@@ -224,6 +224,22 @@ def test_what_is_derived_is_absent_with_what_it_follows_from() -> None:
     the_plan = plan(space(on=choice(1, 2), a=whole(1, 3, when={"on": [1]}), b=derived("a", "on")))
     assert set(draw(the_plan, Draws(1, 1))) in ({"on", "a", "b"}, {"on"})
     assert _filled(the_plan, {"on": 2}) == {"on": 2}
+
+
+def test_what_is_derived_by_name_has_the_factor_of_each() -> None:
+    the_plan = plan(
+        space(
+            rate=number(0.1, 10),
+            on=choice(True, False),
+            optimizer=choice("sgd", "kfac", when={"on": [True]}),
+            lr=by_name("rate", "optimizer", sgd=0.5, kfac=0.25),
+            half=derived("lr", "rate", reference=4),
+        )
+    )
+    for optimizer, lr in (("sgd", 1.0), ("kfac", 0.5)):
+        point: Point = {"rate": 2.0, "on": True, "optimizer": optimizer}
+        assert _filled(the_plan, point) == point | {"lr": lr, "half": lr / 2}
+    assert _filled(the_plan, {"rate": 2.0, "on": False}) == {"rate": 2.0, "on": False}
 
 
 @pytest.mark.parametrize(

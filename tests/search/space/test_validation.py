@@ -15,7 +15,7 @@ from search.space.validation import (
     validate_point,
     witness_faults,
 )
-from tests.support.spaces import NESTED, choice, derived, fixed, number, space, whole
+from tests.support.spaces import NESTED, by_name, choice, derived, fixed, number, space, whole
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,13 @@ LR = space(
         (space(a=derived("b", "c", reference=1e-9), b=number(0, 1e99), c=number(0, 1e99)), "space.a", "beyond 1e+100"),
         (space(a=derived("b", "b", when={"x": [1]}), b=whole(1, 2)), "space.a.when.x", "no parameter 'x'"),
         (space(a=fixed(1), b=derived("a", "a")), "space", "nothing to search"),
+        (space(a=by_name("b", "c", x=1), b=whole(1, 2), c=choice("x", 1)), "space.a.by", "all strings"),
+        (space(a=by_name("b", "c", x=1), b=whole(1, 2), c=whole(1, 2)), "space.a.by", "and c has others"),
+        (space(a=by_name("b", "d", x=1), b=whole(1, 2), d=derived("b", "b")), "space.a.by", "all strings"),
+        (space(a=by_name("b", "c", x=1), b=whole(1, 2), c=choice("x", "y", "z")), "space.a.factors", "lacks y, z"),
+        (space(a=by_name("b", "c", x=1, y=2), b=whole(1, 2), c=fixed("x")), "space.a.factors.y", "valid are 'x'"),
+        (space(a=by_name("c", "c", x=1), c=choice("x")), "space.a.of", "all numbers"),
+        (space(a=by_name("b", "c", x=1e100), b=whole(1, 2), c=choice("x")), "space.a", "beyond 1e+100"),
     ],
 )
 def test_impossible_derivations(the_space: Space, path: str, says: str) -> None:
@@ -81,6 +88,7 @@ def test_a_valid_space_has_no_faults() -> None:
         a=whole(1, 2), b=derived("a", "a"), c=derived("b", "a", "sqrt"), d=fixed(2, when={"e": [3]}), e=fixed(3)
     )
     assert space_faults(chained) == []
+    assert space_faults(space(a=by_name("b", "c", x=0.1, y=-2), b=whole(1, 2), c=choice("y", "x"))) == []
 
 
 def test_points_are_completed() -> None:

@@ -61,6 +61,13 @@ SPACES: Mapping[str, Space] = {
         "width3": whole(4, 8, when={"layers": [3]}),
         "skip3": choice("none", "add", when={"layers": [3], "optimizer": ["adam"]}),
         "deep": number(0.0, 1.0, when={"nesterov": [True]}),
+        "decay": {
+            "type": "derived",
+            "of": "deep",
+            "by": "skip3",
+            "rule": "factor",
+            "factors": {"none": 0.0, "add": 0.5},
+        },
     },
     "lattice": {
         "a": choice("x", "y", "z"),
