@@ -35,7 +35,7 @@ from .layers import Layer
 from .lengths import in_steps
 from .methods import METHODS, known
 from .plain import left_plain, notice
-from .saved import check_saved, check_shapes, merged, shapes_of
+from .saved import as_saved, check_saved, check_shapes, layers_in, merged, shapes_of
 
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
@@ -88,6 +88,7 @@ class Preconditioner:
         self._link: Any = None
         self._state: Any = None
         self._saved: Mapping[str, Any] | None = None
+        self._told = False
         self.layers: tuple[Layer, ...] | None = None
 
     @property
@@ -109,10 +110,8 @@ class Preconditioner:
         params, hyper = list(self._named.values()), self._hyper(lr)
         batch = self._look(closure, params, hyper)
         if self._link is None:
-            link = METHODS[self.method].link(batch.layers)
-            begun = link.init(_precise(params))
-            self._state = begun if self._saved is None else merged(begun, self._saved)
-            self._link, self._saved = link, None
+            self._link, self._state = self._begun(batch.layers, self._saved)
+            self._saved = None
         grads = _precise(batch.gradients())
         with torch.no_grad():
             found, self._state = self._link.step(grads, self._state, params, hyper, batch)
@@ -124,23 +123,37 @@ class Preconditioner:
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on: the method's state by name, lists of tensors and tensors."""
         state = self._saved if self._state is None else self._state._asdict()
-        shapes = shapes_of(self._named)
-        return {"method": self.method, "shapes": shapes, "state": None if state is None else dict(state)}
+        return {
+            "method": self.method,
+            "shapes": shapes_of(self._named),
+            "layers": None if self.layers is None else as_saved(self.layers),
+            "state": None if state is None else dict(state),
+        }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a saved state, which may be one of before the first step.
+        """Go on from a saved state, which may be one of before the first step, with the layers that it is of.
 
         Raise ValueError if it is of another method or of another network; nothing has changed then.
         """
         check_saved(saved, self.method)
         check_shapes(self._named, saved.get("shapes"))
-        state = saved["state"]
-        if state is None:
+        layers = layers_in(saved, len(self._named))
+        if saved["state"] is None:
             self._link = self._state = self._saved = None
-        elif self._state is None:
-            self._saved = state
-        else:
-            self._state = merged(self._state, state)
+            self.layers = layers
+            return
+        own = self.layers if layers is None else layers
+        if own is None:  # of before layers were saved: the first mini-batch shows them
+            self._saved = saved["state"]
+            return
+        self._link, self._state = self._begun(own, saved["state"])
+        self.layers, self._saved = own, None
+
+    def _begun(self, layers: Sequence[Layer], saved: Mapping[str, Any] | None) -> tuple[Any, Any]:
+        """Return the method's link for these layers, and its state, as it was saved or at its beginning."""
+        link = METHODS[self.method].link(layers)
+        state = link.init(_precise(self._named.values()))
+        return link, state if saved is None else merged(state, saved)
 
     def _look(self, closure: Closure, params: list[Tensor], hyper: Mapping[str, Tensor]) -> Batch:
         asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
@@ -148,6 +161,8 @@ class Preconditioner:
         first = self._run(closure, params, taped=LAYERS in asked or self._reduction == "sum")
         if self.layers is None:
             self.layers = known(self.method, [call.layer for call in once(first.calls)])
+        if not self._told:
+            self._told = True
             self._tell()
         weights = _even(_examples(first), first.loss.device)
 

@@ -5,12 +5,30 @@ from typing import Any
 
 from torch import Tensor
 
+from .layers import Layer
+
 _REMEDY = "load it into the network that it was saved of, or begin anew without it"
 
 
 def shapes_of(named: Mapping[str, Tensor]) -> list[list[int]]:
     """Return the shapes of parameters in their order, as a state has them saved beside itself."""
     return [list(param.shape) for param in named.values()]
+
+
+def as_saved(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return layers as a state has them saved beside itself: plain values, by the names of their fields."""
+    names = ("kind", "weight", "bias", "settings")
+    return [{name: getattr(layer, name) for name in names} for layer in layers]
+
+
+def layers_in(saved: Mapping[str, Any], count: int) -> tuple[Layer, ...] | None:
+    """Return the layers that a state is of, None if it does not say. Raise ValueError if they are not of `count` parameters."""
+    if saved.get("layers") is None:
+        return None
+    layers = tuple(Layer(**each) for each in saved["layers"])
+    if any(place >= count for layer in layers for place in layer.places):
+        raise ValueError(f"the state is of another network: it has layers of parameters that this one lacks: {_REMEDY}")
+    return layers
 
 
 def check_saved(saved: Mapping[str, Any], method: str) -> None:

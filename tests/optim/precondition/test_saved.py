@@ -1,6 +1,8 @@
 """States of other networks are refused before anything is made of them."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,7 +60,8 @@ def test_its_own_is_taken(method: str) -> None:
     second.load_state_dict(first.state_dict())
     old = copy.deepcopy(first.state_dict()["precondition"])
     old.pop("shapes")
-    second.precondition.load_state_dict(old)  # of before shapes were saved
+    old.pop("layers")
+    second.precondition.load_state_dict(old)  # of before shapes and layers were saved
     for each, of in ((first, model), (second, second_model)):
         each.step(closure_of(of))
     for one, other in zip(model.parameters(), second_model.parameters(), strict=True):
@@ -97,6 +100,9 @@ def test_a_state_of_before_the_first_step_begins_anew_and_another_precision_is_t
 def test_a_state_that_is_laid_out_otherwise_is_refused_where_it_is_needed() -> None:
     first, model = stepped("kfac", network()), nn.Sequential(nn.Embedding(8, 6), nn.Flatten(), nn.Linear(6, 3))
     saved = first.precondition.state_dict() | {"shapes": [list(param.shape) for param in model.parameters()]}
+    with pytest.raises(ValueError, match="of another network: it has layers of parameters that this one lacks"):
+        Preconditioner(model, "kfac").load_state_dict(saved)
+    saved.pop("layers")  # as before these were saved
     second = Preconditioner(model, "kfac")
     second.load_state_dict(saved)
     tokens = torch.randint(8, (12,))
@@ -107,6 +113,57 @@ def test_a_state_that_is_laid_out_otherwise_is_refused_where_it_is_needed() -> N
 
     with pytest.raises(ValueError, match="or of other options: curvature, inverse is laid out otherwise"):
         second.backward(closure)
+
+
+class Positions(nn.Module):
+    """Asks for positions in a row of their own, which is as many rows as a mini-batch of one example has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.positions, self.last = nn.Embedding(9, 6), nn.Embedding(12, 6), nn.Linear(6, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        rows = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]).unsqueeze(0))
+        outputs: Tensor = self.last(rows.tanh().mean(1))
+        return outputs
+
+
+@pytest.mark.parametrize(("sizes", "plain"), [((1, 8), []), ((8, 1), ["positions.weight"])])
+def test_a_resumed_run_has_the_layers_that_the_first_mini_batch_showed(
+    sizes: tuple[int, int], plain: list[str], tmp_path: Path
+) -> None:
+    model = Positions()
+
+    def closure(count: int) -> Any:
+        tokens, targets = torch.arange(4 * count).reshape(count, 4) % 9, torch.arange(count) % 3
+
+        def outputs_and_loss() -> tuple[Tensor, Tensor]:
+            outputs = model(tokens)
+            return F.cross_entropy(outputs, targets), outputs
+
+        return outputs_and_loss
+
+    def gradients(precondition: Preconditioner) -> list[Tensor]:
+        precondition.backward(closure(sizes[1]))
+        assert precondition.plain == plain
+        return [param.grad.clone() for param in model.parameters() if param.grad is not None]
+
+    whole = Preconditioner(model, "kfac", interval=1)
+
+    def told() -> AbstractContextManager[object]:
+        """Each process warns once of what is left."""
+        return pytest.warns(UserWarning, match=r"positions\.weight$") if plain else nullcontext()
+
+    with told():
+        whole.backward(closure(sizes[0]))
+    torch.save(whole.state_dict(), tmp_path / "saved.pt")
+    resumed = Preconditioner(model, "kfac", interval=1)
+    resumed.load_state_dict(torch.load(tmp_path / "saved.pt", weights_only=True))
+    wanted = gradients(whole)
+    with told():
+        found = gradients(resumed)
+    assert len(found) == len(wanted) == 4
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
 def test_a_state_without_a_preconditioner_is_refused() -> None:
