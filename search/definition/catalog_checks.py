@@ -6,7 +6,6 @@ points can be fixed but not searched.
 """
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from optim.catalog import Option
@@ -50,12 +49,11 @@ class _Offer:
     def family_of(self, name: str) -> _Family | None:
         return next((family for family in self.families if family.having(name)), None)
 
-    def without(self, given: AbstractSet[str]) -> dict[str, Option]:
-        """Return the options that are not given, whose defaults therefore hold; of one name all have the same."""
+    @property
+    def options(self) -> dict[str, Option]:
+        """All that can be given, by name; of one name the last, which has the default of all where defaults are asked for."""
         held = [family.options[choice] for family in self.families for choice in family.chosen or ()]
-        return {
-            name: option for options in (self.common, *held) for name, option in options.items() if name not in given
-        }
+        return {name: option for options in (self.common, *held) for name, option in options.items()}
 
 
 def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str]) -> list[Fault]:
@@ -69,7 +67,7 @@ def option_faults(recipe: Recipe, fixed: Mapping[str, Setting], space: Space, fa
         for name in fixed
         if name in space or name in faulty
     ]
-    faults += idle_faults(fixed, space, offer.without(fixed.keys() | space.keys() | faulty))
+    faults += idle_faults(fixed, space, faulty, offer.options)
     for name, value in fixed.items():
         if name in FAMILIES:
             faults += _choice_faults(f"objective.{name}", name, [("", value)], recipe)

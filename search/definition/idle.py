@@ -27,6 +27,7 @@ IDLE = (
     Idle(("threshold_by", "threshold", "threshold_factor"), {"activation": ("top_k",)}),
     Idle(("active_share",), {"threshold_by": ("width", "fixed"), "activation": _BY_THRESHOLD}),
     Idle(("slack",), {"reporter": ("dense",)}),
+    Idle(("interval_ramp", "interval_ramp_share"), {"interval_shape": ("constant",)}),
 )
 _NO_DEFAULTS: Mapping[str, Option] = MappingProxyType({})
 
@@ -44,14 +45,20 @@ def idle_options(fixed: Mapping[str, object], defaults: Mapping[str, Option] = _
     return found
 
 
-def idle_faults(fixed: Mapping[str, Setting], space: Space, defaults: Mapping[str, Option]) -> Iterator[Fault]:
+def idle_faults(
+    fixed: Mapping[str, Setting], space: Space, faulty: frozenset[str], options: Mapping[str, Option]
+) -> Iterator[Fault]:
     """Return a fault for each parameter that is searched without effect, and for what is fixed so because of a default.
 
-    Two fixed options may stand side by side, of which one does nothing: that says nothing wrong, and costs no trials.
+    `options` are all that the study could give. Two fixed ones may stand side by side, of which one does nothing: that
+    says nothing wrong, and costs no trials. So may one that is fixed to its own default.
     """
+    given = fixed.keys() | space.keys() | faulty
+    defaults = {name: option for name, option in options.items() if name not in given}
     for name, idle in idle_options(fixed, defaults).items():
         default = [option for option in idle.where if option not in fixed]
-        if name in space or (name in fixed and default):
+        says = name in fixed and (name not in options or fixed[name] != options[name].default)
+        if name in space or (says and default):
             yield Fault(f"{'space' if name in space else 'objective'}.{name}", _said(idle, fixed, defaults))
 
 

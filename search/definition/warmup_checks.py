@@ -26,7 +26,7 @@ def warmup_faults(
 
     The steps compared are the fewest that any configuration trains: with the largest batch, or the whole data as one.
     """
-    given = fixed.keys() | space.keys() | faulty
+    given = {name for name in fixed.keys() | space.keys() | faulty if not _is_nothing(name, fixed, space)}
     faults = [
         Fault(
             f"{'objective' if steps in fixed else 'space'}.{steps}", f"{says}, and so does {share}: drop one of the two"
@@ -37,6 +37,14 @@ def warmup_faults(
     if epochs is not None and examples is not None and not faulty & {_STEPS, *_BATCHES}:
         faults += _length_faults(fixed, space, epochs, examples)
     return faults
+
+
+def _is_nothing(name: str, fixed: Mapping[str, Setting], space: Space) -> bool:
+    """Say whether a length is fixed to 0, which leaves it to its other name."""
+    parameter = space.get(name)
+    if parameter is not None:
+        return isinstance(parameter, FixedParameter) and parameter.value == 0
+    return fixed.get(name) == 0
 
 
 def _length_faults(fixed: Mapping[str, Setting], space: Space, epochs: int, examples: int) -> list[Fault]:

@@ -44,6 +44,37 @@ def test_searching_what_does_nothing_is_a_fault(fixed: dict[str, Any], name: str
     parse_study(study({"lr": LR}, **fixed))
 
 
+RAMPS: list[tuple[str, dict[str, Any], float]] = [
+    ("interval_ramp", {"type": "int", "low": 1, "high": 9}, 5),
+    ("interval_ramp_share", {"type": "float", "low": 0.1, "high": 0.9}, 0.5),
+]
+
+
+@pytest.mark.parametrize(("name", "searched", "value"), RAMPS)
+def test_intervals_that_stay_the_same_have_nothing_to_grow_over(
+    name: str, searched: dict[str, Any], value: float
+) -> None:
+    """Whether their shape is given or left at its default; a ramp of 0 says as much."""
+
+    def faults(*space: str, shape: Any = None, **fixed: Any) -> dict[str, str]:
+        both = {name: searched, "interval_shape": {"type": "categorical", "choices": ["constant", "linear"]}}
+        shapes = {} if shape is None else {"interval_shape": shape}
+        raw = study({"lr": LR} | {each: both[each] for each in space}, optimizer="kfac", **shapes, **fixed)
+        try:
+            parse_study(raw)
+        except InvalidStudy as refused:
+            return {fault.path: fault.message for fault in refused.faults}
+        return {}
+
+    says = "does nothing with interval_shape constant, its default: drop it, or set interval_shape to step or linear"
+    assert faults(name) == {f"space.{name}": says}
+    assert faults(**{name: value}) == {f"objective.{name}": says}
+    says = "does nothing with interval_shape constant: drop one of the two"
+    assert faults(name, shape="constant") == {f"space.{name}": says}
+    assert faults(shape="constant", **{name: value}) == faults(**{name: 0}) == {}
+    assert faults(name, "interval_shape") == faults(name, shape="linear") == faults(shape="step", **{name: value}) == {}
+
+
 def test_options_of_one_name_have_one_default() -> None:
     """Whichever optimizer is chosen, what is idle by default is so for the same reason."""
     names = {name for idle in IDLE for name in idle.where}

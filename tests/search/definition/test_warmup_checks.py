@@ -105,11 +105,29 @@ def test_the_length_is_said_once(space: dict[str, Any], objective: dict[str, Any
 @pytest.mark.parametrize("steps", ["interval_warmup", "interval_ramp"])
 def test_so_is_that_of_intervals(steps: str) -> None:
     says = f"says how many steps it takes, and so does {steps}_share: drop one of the two"
-    share: dict[str, Any] = {f"{steps}_share": 0.1}
+    share: dict[str, Any] = {f"{steps}_share": 0.1, "interval_shape": "step"}
     assert faults(study(optimizer="kfac", **share, **dict[str, Any]({steps: 10}))) == {f"objective.{steps}": says}
     searched = {"optimizer": choice("kfac", "ekfac"), steps: whole(1, 10)}
     assert faults(study(searched, **share)) == {f"space.{steps}": says}
     assert faults(study(optimizer="kfac", **share)) == {}
+
+
+@pytest.mark.parametrize(("steps", "more"), [("interval_warmup", {}), ("interval_ramp", {"interval_shape": "step"})])
+def test_a_length_of_0_says_nothing(steps: str, more: dict[str, Any]) -> None:
+    share, kfac = f"{steps}_share", {"optimizer": "kfac", **more}
+    rates = {"type": "float", "low": 0.0, "high": 0.5}
+    for nothing, other, value, searched in ((steps, share, 0.1, rates), (share, steps, 10, whole(1, 10))):
+        zero: dict[str, Any] = {nothing: 0}
+        assert faults(study(**kfac, **zero, **dict[str, Any]({other: value}))) == {}
+        assert faults(study({other: searched}, **kfac, **zero)) == {}
+        assert faults(study({other: searched, nothing: {"type": "fixed", "value": 0}}, **kfac)) == {}
+        assert faults(study({other: searched, nothing: choice(0)}, **kfac)).keys() == {f"space.{steps}"}
+        assert faults(study({other: searched, nothing: {"type": "fixed"}}, **kfac)).keys() >= {f"space.{steps}"}
+
+
+def test_nor_does_a_warm_up_of_0() -> None:
+    assert faults(study(warmup=0.0, warmup_steps=10)) == {}
+    assert faults(study({"warmup": {"type": "float", "low": 0.0, "high": 0.1}}, warmup_steps=0)) == {}
 
 
 def test_the_other_length_may_be_the_one_that_is_unreadable() -> None:
