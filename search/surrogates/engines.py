@@ -34,7 +34,7 @@ class Gaussian:
     def __init__(self, columns: Columns, bonus: Bonus) -> None:
         self._columns = columns
         self._bonus = bonus
-        self._geometry = Geometry(columns.choices, leans(columns))
+        self._geometry = Geometry(np.where(columns.choices, columns.cells, 0).astype(np.intp), leans(columns))
         self._fitted: tuple[int, Hyper] | None = None
 
     def propose(
@@ -45,8 +45,7 @@ class Gaussian:
         scores, extra = results.standing()
         scale = target(scores)
         process = condition(self._geometry, hyper, results.rows, scale(scores), extra)
-        for row in pending:
-            process = extend(process, row)
+        process = extend(process, pending) if len(pending) else process
         seen = len(results) + len(pending)
         turns = range(seen, seen + count)
         found = proposals.propose(self._columns, process, rng, turns, self._faded(len(results)), accept)

@@ -19,13 +19,14 @@ def log_improvement(mean: Matrix, deviation: Matrix, best: float) -> Matrix:
     return np.asarray(np.log(deviation) + _log_h((best - mean) / deviation))
 
 
-def slope(mean: float, deviation: float, best: float, by_mean: Matrix, by_deviation: Matrix) -> tuple[float, Matrix]:
-    """Return the log improvement at one point and its slope, from the slopes of mean and deviation."""
-    away = np.array([(best - mean) / deviation])
-    log_h = float(_log_h(away)[0])
-    below = math.exp(min(float(log_ndtr(away)[0]) - log_h, 50.0))
-    density = math.exp(min(-0.5 * float(away[0]) ** 2 - _LOG_ROOT_2PI - log_h, 50.0))
-    return math.log(deviation) + log_h, (-below * by_mean + density * by_deviation) / deviation
+def slope(mean: Matrix, deviation: Matrix, best: float, by_mean: Matrix, by_deviation: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the log improvements at points (m,) and their slopes (m, columns), from those of means and deviations."""
+    away = (best - mean) / deviation
+    log_h = _log_h(away)
+    below = np.exp(np.minimum(log_ndtr(away) - log_h, 50.0))
+    density = np.exp(np.minimum(-0.5 * away * away - _LOG_ROOT_2PI - log_h, 50.0))
+    slopes = (-below[:, None] * by_mean + density[:, None] * by_deviation) / deviation[:, None]
+    return np.asarray(np.log(deviation) + log_h), np.asarray(slopes)
 
 
 def _log_h(away: Matrix) -> Matrix:

@@ -1,15 +1,17 @@
 """The covariance of scores at two points: Matern 5/2 over a distance that is learned column by column.
 
-Numbers differ by how far apart they are, choices by being different. Some columns lean on others (`Lean`): the learning
-rate acts as lr / (1 - momentum) and against the batch size, so its column is shifted by multiples of theirs. The
-multiples are learned with the length scales; a multiple of zero is the plain space.
+Rows are placed in a space where that distance is the Euclidean one: a number is a coordinate; a choice has one for each of
+its values, so that different ones are equally far apart. Some columns lean on others (`Lean`): the learning rate acts as
+lr / (1 - momentum) and against the batch size, so its coordinate is shifted by multiples of theirs. The multiples are
+learned with the length scales; a multiple of zero is the plain space.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from search.surrogates.columns import Matrix
 
@@ -43,61 +45,68 @@ class Hyper:
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
-    """What the kernel needs of two sets of points: differences by number column, inequality by choice column."""
+class Placed:
+    """Rows before anything is learned: coordinates (n, k) in units of their columns, and the leans' shifts (n, leans)."""
 
-    steps: Matrix  # (columns, n, m); of a choice column 0 or 1
-    leans: Matrix  # (leans, n, m)
+    plain: Matrix
+    shifts: Matrix
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How rows of columns are told apart."""
+    """How rows of columns are told apart; `choices` says of each column how many values it has, 0 of a number."""
 
-    choices: Matrix
+    choices: NDArray[np.intp]
     leans: tuple[Lean, ...] = field(default=())
+    # By coordinate: whose column it is, and the value it stands for, -1 of a number. By column: its first coordinate.
+    owners: NDArray[np.intp] = field(init=False)
+    values: Matrix = field(init=False)
+    firsts: NDArray[np.intp] = field(init=False)
 
-    def differences(self, left: Matrix, right: Matrix) -> Differences:
-        """Compare every row on the left with every row on the right."""
-        filled_left, filled_right = _filled(left), _filled(right)
-        steps = filled_left.T[:, :, None] - filled_right.T[:, None, :]
-        if self.choices.any():
-            steps[self.choices] = steps[self.choices] != 0.0
-        shifts = [_shift(lean, left)[:, None] - _shift(lean, right)[None, :] for lean in self.leans]
-        return Differences(steps, np.stack(shifts) if shifts else np.empty((0, len(left), len(right))))
+    def __post_init__(self) -> None:
+        # A choice that is inactive is one more value of it.
+        sizes = np.where(self.choices > 0, self.choices + 1, 1)
+        owners, firsts = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
+        values = np.where(self.choices[owners] > 0, np.arange(len(owners)) - firsts[owners], -1.0)
+        for name, value in {"owners": owners, "values": values, "firsts": firsts}.items():
+            object.__setattr__(self, name, value)
 
+    def place(self, rows: Matrix) -> Placed:
+        """Place rows (n, columns)."""
+        missing = np.isnan(rows)
+        filled = np.where(missing, np.where(self.choices > 0, self.choices, INACTIVE), rows)[:, self.owners]
+        plain = np.where(self.values < 0, filled, (filled == self.values) * math.sqrt(0.5))
+        shifts = np.empty((len(rows), len(self.leans)))
+        for index, lean in enumerate(self.leans):
+            shifts[:, index] = np.where(missing[:, lean.source], 0.0, lean.offset + lean.slope * rows[:, lean.source])
+        return Placed(plain, shifts)
 
-def _filled(rows: Matrix) -> Matrix:
-    return np.where(np.isnan(rows), INACTIVE, rows)
+    def coordinates(self, hyper: Hyper, placed: Placed) -> Matrix:
+        """Return coordinates (n, k) in units of the lengths, the leaning ones shifted."""
+        shifted = placed.plain.copy()
+        for lean, multiple, shift in zip(self.leans, hyper.multiples, placed.shifts.T, strict=True):
+            shifted[:, self.firsts[lean.target]] += multiple * shift
+        return np.asarray(shifted / hyper.lengths[self.owners])
 
-
-def _shift(lean: Lean, rows: Matrix) -> Matrix:
-    source = rows[:, lean.source]
-    return np.where(np.isnan(source), 0.0, lean.offset + lean.slope * source)
-
-
-def leaning(leans: Sequence[Lean], multiples: Matrix, found: Differences) -> Matrix:
-    """Return the differences with every target shifted by its multiples; shape (columns, n, m)."""
-    if not leans:
-        return found.steps
-    steps = found.steps.copy()
-    for lean, multiple, shift in zip(leans, multiples, found.leans, strict=True):
-        steps[lean.target] += multiple * shift
-    return steps
-
-
-def covariance(hyper: Hyper, squares: Matrix) -> Matrix:
-    """Return the covariances for squared scaled distances."""
-    root = _ROOT5 * np.sqrt(squares)
-    return np.asarray(hyper.signal * (1.0 + root + root * root / 3.0) * np.exp(-root))
-
-
-def falling(hyper: Hyper, squares: Matrix) -> Matrix:
-    """Return minus the derivative of the covariance by half the squared scaled distance."""
-    root = _ROOT5 * np.sqrt(squares)
-    return np.asarray(hyper.signal * (5.0 / 3.0) * (1.0 + root) * np.exp(-root))
+    def by_column(self, hyper: Hyper, slopes: Matrix) -> Matrix:
+        """Turn slopes (n, k) by coordinate into those (n, columns) by active numbers of rows; of choices they mean nothing."""
+        own = slopes[:, self.firsts] / hyper.lengths
+        for lean, multiple in zip(self.leans, hyper.multiples, strict=True):
+            own[:, lean.source] += (
+                multiple * lean.slope / hyper.lengths[lean.target] * slopes[:, self.firsts[lean.target]]
+            )
+        return np.asarray(own)
 
 
-def squared(hyper: Hyper, steps: Matrix) -> Matrix:
-    """Return squared distances, each column in units of its length."""
-    return np.asarray(np.einsum("dnm,d->nm", steps * steps, hyper.lengths**-2.0))
+def covariance(signal: float, left: Matrix, right: Matrix) -> Matrix:
+    """Return the covariances (n, m) of coordinates (n, k) and (m, k)."""
+    root = _ROOT5 * cdist(left, right)
+    return np.asarray(signal * (1.0 + root + root * root / 3.0) * np.exp(-root))
+
+
+def falling(signal: float, left: Matrix, right: Matrix) -> tuple[Matrix, Matrix]:
+    """Return covariances, and how they fall: minus the derivative of each by half the squared distance."""
+    root = _ROOT5 * cdist(left, right)
+    near = signal * np.exp(-root)
+    linear = near * (1.0 + root)
+    return linear + near * root * root / 3.0, (5.0 / 3.0) * linear

@@ -8,13 +8,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_solve, solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 from scipy.optimize import minimize
 
 from search.surrogates.columns import Matrix
-from search.surrogates.kernel import Differences, Geometry, Hyper, covariance, falling, leaning, squared
+from search.surrogates.kernel import Geometry, Hyper, Placed, covariance, falling
 
 _ITERATIONS = 40
 _JITTER = 1e-8
@@ -27,14 +25,14 @@ _LEAST_NOISE = 1e-6
 
 def fit(geometry: Geometry, rows: Matrix, scores: Matrix, extra: Matrix) -> Hyper:
     """Return the most probable hyperparameters for standardized `scores` (n,) at `rows` (n, columns)."""
-    found = geometry.differences(rows, rows)
+    placed = geometry.place(rows)
     count, leans = rows.shape[1], len(geometry.leans)
     middle, spread = _beliefs(geometry, count)
     low, high = middle - 4 * spread, middle + 4 * spread
     low[-1] = math.log(_LEAST_NOISE)
 
     def loss(free: Matrix) -> tuple[float, Matrix]:
-        value, slope = _likelihood(geometry, _hyper(free, count, leans), found, scores, extra)
+        value, slope = _likelihood(geometry, _hyper(free, count, leans), placed, scores, extra)
         away = (free - middle) / spread
         return value + 0.5 * float(away @ away), slope + away / spread
 
@@ -63,26 +61,26 @@ def _hyper(free: Matrix, count: int, leans: int) -> Hyper:
 
 
 def _likelihood(
-    geometry: Geometry, hyper: Hyper, found: Differences, scores: Matrix, extra: Matrix
+    geometry: Geometry, hyper: Hyper, placed: Placed, scores: Matrix, extra: Matrix
 ) -> tuple[float, Matrix]:
     """Return minus the log likelihood and its slope by the logarithms (and plain multiples) of `hyper`."""
-    steps = leaning(geometry.leans, hyper.multiples, found)
-    squares = squared(hyper, steps)
-    plain = covariance(hyper, squares)
-    noisy = plain + np.diag(hyper.noise + extra + _JITTER)
-    factor, failed = dpotrf(noisy, lower=1)
+    places = geometry.coordinates(hyper, placed)
+    plain, fall = falling(hyper.signal, places, places)
+    factor, failed = dpotrf(plain + np.diag(hyper.noise + extra + _JITTER), lower=1)
     if failed:
         return 1e10, np.zeros(len(hyper.lengths) + len(hyper.multiples) + 2)
-    weights = cho_solve((factor, True), scores)
+    weights, _ = dpotrs(factor, scores, lower=1)
     inverse, _ = dpotri(factor, lower=1)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     value = 0.5 * float(scores @ weights) + float(np.log(np.diag(factor)).sum())
     pull = inverse - np.outer(weights, weights)
-    near = pull * falling(hyper, squares)
-    by_length = 0.5 * np.einsum("nm,dnm->d", near, steps * steps) / hyper.lengths**2
+    # Of a symmetric A half the sum of A_ij (x_i - x_j) (y_i - y_j) is x' (diag(A 1) - A) y.
+    near = pull * fall
+    apart = places * near.sum(axis=1)[:, None] - near @ places
+    by_length = np.bincount(geometry.owners, (places * apart).sum(axis=0))
     by_multiple = [
-        -0.5 * float((near * steps[lean.target] * shift).sum()) / hyper.lengths[lean.target] ** 2
-        for lean, shift in zip(geometry.leans, found.leans, strict=True)
+        -float(apart[:, geometry.firsts[lean.target]] @ shift) / hyper.lengths[lean.target]
+        for lean, shift in zip(geometry.leans, placed.shifts.T, strict=True)
     ]
     by_signal = 0.5 * float((pull * plain).sum())
     by_noise = 0.5 * hyper.noise * float(pull.trace())
@@ -91,75 +89,71 @@ def _likelihood(
 
 @dataclass(slots=True)
 class Process:
-    """What is believed after seeing scores at rows; `add` takes in one more row at a time."""
+    """What is believed after seeing scores at rows, which have these coordinates."""
 
     geometry: Geometry
     hyper: Hyper
     rows: Matrix
+    places: Matrix
     scores: Matrix
     factor: Matrix  # lower Cholesky factor of the covariance of what was seen
     weights: Matrix
 
     def predict(self, rows: Matrix) -> tuple[Matrix, Matrix]:
         """Return mean and standard deviation of the score, noise apart, at `rows` (m, columns)."""
-        across = self.across(rows)
-        return np.asarray(across @ self.weights), self.deviation(across)
+        across = self.across(self.place(rows))
+        solved = self.solve(across)
+        variance = self.hyper.signal - np.einsum("nm,nm->m", solved, solved)
+        return np.asarray(across @ self.weights), np.sqrt(np.maximum(variance, 1e-12))
 
-    def across(self, rows: Matrix) -> Matrix:
-        """Return the covariances (m, n) of rows with all that was seen."""
-        return self.between(rows, self.rows)
+    def place(self, rows: Matrix) -> Matrix:
+        """Return the coordinates (m, k) of rows."""
+        return self.geometry.coordinates(self.hyper, self.geometry.place(rows))
 
-    def between(self, left: Matrix, right: Matrix) -> Matrix:
-        """Return the covariances of two sets of rows."""
-        steps = leaning(self.geometry.leans, self.hyper.multiples, self.geometry.differences(left, right))
-        return covariance(self.hyper, squared(self.hyper, steps))
+    def across(self, places: Matrix) -> Matrix:
+        """Return the covariances (m, n) of coordinates with all that was seen."""
+        return covariance(self.hyper.signal, places, self.places)
 
     def solve(self, across: Matrix) -> Matrix:
         """Return what of covariances (m, n) is explained by each thing seen, shape (n, m)."""
-        return np.asarray(solve_triangular(self.factor, across.T, lower=True, check_finite=False))
+        return np.asarray(dtrtrs(self.factor, across.T, lower=1)[0])
 
-    def deviation(self, across: Matrix) -> Matrix:
-        """Return the standard deviations at rows with these covariances."""
-        solved = self.solve(across)
-        return np.asarray(np.sqrt(np.maximum(self.hyper.signal - np.einsum("nm,nm->m", solved, solved), 1e-12)))
-
-    def slopes(self, row: Matrix, columns: NDArray[np.intp]) -> tuple[float, float, Matrix, Matrix]:
-        """Return mean, deviation and their slopes by the number `columns` (indices) of one row."""
-        found = self.geometry.differences(row[None, :], self.rows)
-        steps = leaning(self.geometry.leans, self.hyper.multiples, found)
-        squares = squared(self.hyper, steps)
-        across = covariance(self.hyper, squares)[0]
-        mean = float(across @ self.weights)
-        solved = cho_solve((self.factor, True), across, check_finite=False)
-        deviation = math.sqrt(max(self.hyper.signal - float(across @ solved), 1e-12))
-        scaled = -falling(self.hyper, squares)[0] * steps[:, 0, :] / self.hyper.lengths[:, None] ** 2
-        moved = scaled[columns]
-        for lean, multiple in zip(self.geometry.leans, self.hyper.multiples, strict=True):
-            if not np.isnan(row[lean.source]):
-                moved = moved + (columns == lean.source)[:, None] * (multiple * lean.slope) * scaled[lean.target]
-        return mean, deviation, moved @ self.weights, -(moved @ solved) / deviation
+    def slopes(self, rows: Matrix) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+        """Return means and deviations (m,) at rows, and their slopes (m, columns) by the numbers of each."""
+        places = self.place(rows)
+        across, fall = falling(self.hyper.signal, places, self.places)
+        solved = dpotrs(self.factor, across.T, lower=1)[0].T
+        deviation = np.sqrt(np.maximum(self.hyper.signal - np.einsum("mn,mn->m", across, solved), 1e-12))
+        by_mean, by_explained = (
+            self.geometry.by_column(self.hyper, pulled @ self.places - pulled.sum(axis=1)[:, None] * places)
+            for pulled in (fall * self.weights, fall * solved)
+        )
+        return across @ self.weights, deviation, by_mean, -by_explained / deviation[:, None]
 
 
 def condition(geometry: Geometry, hyper: Hyper, rows: Matrix, scores: Matrix, extra: Matrix) -> Process:
     """Return the belief after seeing standardized `scores` at `rows`."""
-    steps = leaning(geometry.leans, hyper.multiples, geometry.differences(rows, rows))
-    noisy = covariance(hyper, squared(hyper, steps)) + np.diag(hyper.noise + extra + _JITTER)
+    places = geometry.coordinates(hyper, geometry.place(rows))
+    noisy = covariance(hyper.signal, places, places) + np.diag(hyper.noise + extra + _JITTER)
     factor, failed = dpotrf(noisy, lower=1, clean=1)
     if failed:
         noisy += np.diag(np.full(len(rows), 1e-3 * hyper.signal))
         factor, _ = dpotrf(noisy, lower=1, clean=1)
-    return Process(geometry, hyper, rows, scores, factor, cho_solve((factor, True), scores))
+    return Process(geometry, hyper, rows, places, scores, factor, dpotrs(factor, scores, lower=1)[0])
 
 
-def extend(process: Process, row: Matrix) -> Process:
-    """Return the belief if the score at one more row turned out as expected: nothing is learned but where one looked."""
-    across = process.across(row[None, :])[0]
-    solved = solve_triangular(process.factor, across, lower=True, check_finite=False)
-    size = len(across)
-    hyper = process.hyper
-    corner = math.sqrt(max(hyper.signal + hyper.noise + _JITTER - float(solved @ solved), 1e-10))
-    factor = np.zeros((size + 1, size + 1))
-    factor[:size, :size], factor[size, :size], factor[size, size] = process.factor, solved, corner
-    scores = np.append(process.scores, across @ process.weights)
-    weights = cho_solve((factor, True), scores, check_finite=False)
-    return Process(process.geometry, hyper, np.vstack([process.rows, row]), scores, factor, weights)
+def extend(process: Process, rows: Matrix) -> Process:
+    """Return the belief if the scores at more rows (m, columns) turned out as expected: only where one looked is learned."""
+    hyper, places = process.hyper, process.place(rows)
+    across = process.across(places)
+    solved = process.solve(across)
+    own = covariance(hyper.signal, places, places) + np.diag(np.full(len(rows), hyper.noise + _JITTER))
+    corner, failed = dpotrf(own - solved.T @ solved, lower=1, clean=1)
+    if failed:
+        corner = np.diag(np.sqrt(np.maximum(np.diag(own) - np.einsum("nm,nm->m", solved, solved), 1e-10)))
+    size = len(process.scores)
+    factor = np.zeros((size + len(rows), size + len(rows)), order="F")
+    factor[:size, :size], factor[size:, :size], factor[size:, size:] = process.factor, solved.T, corner
+    scores = np.concatenate([process.scores, across @ process.weights])
+    rows, places = np.vstack([process.rows, rows]), np.vstack([process.places, places])
+    return Process(process.geometry, hyper, rows, places, scores, factor, dpotrs(factor, scores, lower=1)[0])

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from search.surrogates.columns import Columns, Matrix
 from search.surrogates.improvement import log_improvement, slope
+from search.surrogates.kernel import covariance
 from search.surrogates.process import Process, extend
 
 _POOL = 600
@@ -21,6 +21,7 @@ _AROUND = 40  # rows near each of the best ones, so many of them:
 _BEST = 5
 _CLIMBS = 3
 _STEPS = 25
+_ENOUGH = 1e-4  # a step that gains less than this share ends the climb
 _WIDTHS = (0.2, 0.05, 0.01)
 _EXPLORES = 8  # of so many points one
 _HOPE = 3.0  # standard deviations below the mean
@@ -42,6 +43,7 @@ class _Pool:
     """Rows with what the process believes of them; `see` takes in a point as if it had turned out as expected."""
 
     rows: Matrix
+    places: Matrix
     mean: Matrix
     variance: Matrix
     solved: Matrix
@@ -50,10 +52,11 @@ class _Pool:
     def deviation(self) -> Matrix:
         return np.sqrt(np.maximum(self.variance, 1e-12))
 
-    def see(self, process: Process, row: Matrix) -> None:
+    def see(self, process: Process) -> None:
         """Narrow the beliefs by the newest row of the process."""
         newest = process.factor[-1]
-        explained = (process.between(row[None, :], self.rows)[0] - newest[:-1] @ self.solved) / newest[-1]
+        across = covariance(process.hyper.signal, process.places[-1:], self.places)[0]
+        explained = (across - newest[:-1] @ self.solved) / newest[-1]
         self.solved, self.variance = np.vstack([self.solved, explained]), self.variance - explained**2
 
 
@@ -82,8 +85,8 @@ def propose(
         if proposal is None:
             break
         chosen.append(proposal)
-        process = extend(process, proposal.row)
-        pool.see(process, proposal.row)
+        process = extend(process, proposal.row[None, :])
+        pool.see(process)
     return chosen
 
 
@@ -91,10 +94,11 @@ def _pool(columns: Columns, process: Process, rng: np.random.Generator) -> _Pool
     seen = np.argsort(process.scores, kind="stable")[:_BEST]
     nearby = [around(columns, process.rows[place], rng) for place in seen]
     rows = columns.settle(np.vstack([columns.draw(rng, _POOL), *nearby]))
-    across = process.across(rows)
+    places = process.place(rows)
+    across = process.across(places)
     solved = process.solve(across)
     variance = process.hyper.signal - np.einsum("nm,nm->m", solved, solved)
-    return _Pool(rows, across @ process.weights, variance, solved)
+    return _Pool(rows, places, across @ process.weights, variance, solved)
 
 
 def around(columns: Columns, row: Matrix, rng: np.random.Generator) -> Matrix:
@@ -124,29 +128,29 @@ def _climbed(
     columns: Columns, process: Process, starts: Matrix, best: float, bonus: Bonus, accept: Accept
 ) -> Proposal | None:
     """Climb from promising rows, by slope in what is continuous and by trial in what is not."""
-    climbed = columns.settle(np.array([_climb(columns, process, row, best) for row in starts]))
+    climbed = columns.settle(_climb(columns, process, starts, best))
     rows = np.vstack([climbed, starts, neighbours(columns, climbed[0])])
     gain = log_improvement(*process.predict(rows), best)
     return _highest(rows, gain + bonus(rows), accept, gain)
 
 
-def _climb(columns: Columns, process: Process, row: Matrix, best: float) -> Matrix:
-    free: NDArray[np.intp] = np.flatnonzero(columns.smooth & ~np.isnan(row))
-    if not len(free):
-        return row
+def _climb(columns: Columns, process: Process, starts: Matrix, best: float) -> Matrix:
+    """Climb from all rows at once: to add up what each gains is one problem, whose parts know nothing of each other."""
+    free = columns.smooth & ~np.isnan(starts)
+    if not free.any():
+        return starts
+    rows = starts.copy()
 
     def loss(values: Matrix) -> tuple[float, Matrix]:
-        there = row.copy()
-        there[free] = values
-        mean, deviation, by_mean, by_deviation = process.slopes(there, free)
-        value, gradient = slope(mean, deviation, best, by_mean, by_deviation)
-        return -value, -gradient
+        rows[free] = values
+        mean, deviation, by_mean, by_deviation = process.slopes(rows)
+        gain, slopes = slope(mean, deviation, best, by_mean, by_deviation)
+        return -float(gain.sum()), -slopes[free]
 
-    bounds = [(0.0, 1.0)] * len(free)
-    found = minimize(loss, row[free], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
-    climbed = row.copy()
-    climbed[free] = found.x
-    return climbed
+    bounds = [(0.0, 1.0)] * int(free.sum())
+    options = {"maxiter": _STEPS, "ftol": _ENOUGH}
+    rows[free] = minimize(loss, starts[free], jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return rows
 
 
 def neighbours(columns: Columns, row: Matrix) -> Matrix:

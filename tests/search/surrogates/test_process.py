@@ -8,10 +8,10 @@ from scipy.stats import norm
 from search.surrogates import process as processes
 from search.surrogates.columns import Matrix
 from search.surrogates.improvement import log_improvement, slope
-from search.surrogates.kernel import Geometry, Lean, covariance, squared
+from search.surrogates.kernel import Geometry, Lean, covariance
 from search.surrogates.process import Process, condition, extend, fit
 
-GEOMETRY = Geometry(np.array([False, False, True, False]), (Lean(0, 3, 0.2, 0.7, 1.0, 0.5),))
+GEOMETRY = Geometry(np.array([0, 0, 3, 0]), (Lean(0, 3, 0.2, 0.7, 1.0, 0.5),))
 
 
 def rows(count: int, seed: int = 0) -> Matrix:
@@ -37,10 +37,10 @@ def learned(count: int = 30) -> Process:
 def test_the_slope_of_the_likelihood() -> None:
     points = rows(25)
     values, extra = scores(points), np.full(25, 0.01)
-    found = GEOMETRY.differences(points, points)
+    placed = GEOMETRY.place(points)
 
     def at(free: Matrix) -> tuple[float, Matrix]:
-        return processes._likelihood(GEOMETRY, processes._hyper(free, 4, 1), found, values, extra)
+        return processes._likelihood(GEOMETRY, processes._hyper(free, 4, 1), placed, values, extra)
 
     free = np.array([-0.3, 0.1, 0.5, 0.2, 0.8, 0.1, -3.0])
     np.testing.assert_allclose(at(free)[1], approx_fprime(free, lambda x: at(x)[0], 1e-6), rtol=1e-3, atol=1e-4)
@@ -49,8 +49,8 @@ def test_the_slope_of_the_likelihood() -> None:
 def test_the_posterior_is_that_of_the_textbook() -> None:
     made = learned()
     points = rows(10, seed=5)
-    noisy = made.between(made.rows, made.rows) + np.diag(np.full(30, made.hyper.noise + 1e-8))
-    across = made.between(points, made.rows)
+    noisy = made.across(made.places) + np.diag(np.full(30, made.hyper.noise + 1e-8))
+    across = made.across(made.place(points))
     mean = across @ np.linalg.solve(noisy, made.scores)
     variance = made.hyper.signal - np.einsum("mn,nm->m", across, np.linalg.solve(noisy, across.T))
     found, deviation = made.predict(points)
@@ -65,23 +65,23 @@ def test_a_point_added_one_by_one_is_as_if_it_had_been_there() -> None:
         GEOMETRY, made.hyper, np.vstack([made.rows, point]), np.append(made.scores, expected), np.zeros(31)
     )
     probes = rows(10, seed=7)
-    for left, right in zip(extend(made, point).predict(probes), whole.predict(probes), strict=True):
+    for left, right in zip(extend(made, point[None, :]).predict(probes), whole.predict(probes), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("best", [0.5, -1.0, -8.0, -60.0])
 def test_the_slope_of_the_improvement(best: float) -> None:
     made, point, free = learned(), rows(4, seed=8)[3], np.array([0, 1, 3])
-    mean, deviation, by_mean, by_deviation = made.slopes(point, free)
+    mean, deviation, by_mean, by_deviation = made.slopes(np.stack([rows(1, seed=9)[0], point]))
 
     def at(values: Matrix) -> float:
         there = point.copy()
         there[free] = values
         return float(log_improvement(*made.predict(there[None, :]), best)[0])
 
-    value, gradient = slope(mean, deviation, best, by_mean, by_deviation)
-    assert value == pytest.approx(at(point[free]), rel=1e-6)
-    np.testing.assert_allclose(gradient, approx_fprime(point[free], at, 1e-6), rtol=2e-3, atol=1e-3)
+    values, slopes = slope(mean, deviation, best, by_mean, by_deviation)
+    assert values[1] == pytest.approx(at(point[free]), rel=1e-6)
+    np.testing.assert_allclose(slopes[1, free], approx_fprime(point[free], at, 1e-6), rtol=2e-3, atol=1e-3)
 
 
 def test_log_improvement_is_the_logarithm_of_the_integral() -> None:
@@ -107,5 +107,6 @@ def test_it_learns_which_columns_matter_and_how_they_lean() -> None:
 
 def test_covariances_are_those_of_a_covariance_function() -> None:
     made = learned()
-    matrix = covariance(made.hyper, squared(made.hyper, GEOMETRY.differences(rows(40), rows(40)).steps))
+    places = made.place(rows(40))
+    matrix = covariance(made.hyper.signal, places, places)
     assert np.linalg.eigvalsh(matrix).min() > -1e-9
