@@ -7,7 +7,7 @@ learned with the length scales; a multiple of zero is the plain space.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,30 +52,24 @@ class Placed:
     shifts: Matrix
 
 
-@dataclass(frozen=True, slots=True)
 class Geometry:
     """How rows of columns are told apart; `choices` says of each column how many values it has, 0 of a number."""
 
-    choices: NDArray[np.intp]
-    leans: tuple[Lean, ...] = field(default=())
-    # By coordinate: whose column it is, and the value it stands for, -1 of a number. By column: its first coordinate.
-    owners: NDArray[np.intp] = field(init=False)
-    values: Matrix = field(init=False)
-    firsts: NDArray[np.intp] = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, choices: NDArray[np.intp], leans: tuple[Lean, ...] = ()) -> None:
+        self.leans = leans
         # A choice that is inactive is one more value of it.
-        sizes = np.where(self.choices > 0, self.choices + 1, 1)
-        owners, firsts = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
-        values = np.where(self.choices[owners] > 0, np.arange(len(owners)) - firsts[owners], -1.0)
-        for name, value in {"owners": owners, "values": values, "firsts": firsts}.items():
-            object.__setattr__(self, name, value)
+        sizes = np.where(choices > 0, choices + 1, 1)
+        # By coordinate: whose column it is, and the value it stands for, -1 of a number. By column: its first coordinate.
+        self.owners = np.repeat(np.arange(len(sizes)), sizes)
+        self.firsts = np.cumsum(sizes) - sizes
+        self._values = np.where(choices[self.owners] > 0, np.arange(len(self.owners)) - self.firsts[self.owners], -1.0)
+        self._absent = np.where(choices > 0, choices, INACTIVE)
 
     def place(self, rows: Matrix) -> Placed:
         """Place rows (n, columns)."""
         missing = np.isnan(rows)
-        filled = np.where(missing, np.where(self.choices > 0, self.choices, INACTIVE), rows)[:, self.owners]
-        plain = np.where(self.values < 0, filled, (filled == self.values) * math.sqrt(0.5))
+        filled = np.where(missing, self._absent, rows)[:, self.owners]
+        plain = np.where(self._values < 0, filled, (filled == self._values) * math.sqrt(0.5))
         shifts = np.empty((len(rows), len(self.leans)))
         for index, lean in enumerate(self.leans):
             shifts[:, index] = np.where(missing[:, lean.source], 0.0, lean.offset + lean.slope * rows[:, lean.source])
@@ -100,8 +94,7 @@ class Geometry:
 
 def covariance(signal: float, left: Matrix, right: Matrix) -> Matrix:
     """Return the covariances (n, m) of coordinates (n, k) and (m, k)."""
-    root = _ROOT5 * cdist(left, right)
-    return np.asarray(signal * (1.0 + root + root * root / 3.0) * np.exp(-root))
+    return falling(signal, left, right)[0]
 
 
 def falling(signal: float, left: Matrix, right: Matrix) -> tuple[Matrix, Matrix]:
