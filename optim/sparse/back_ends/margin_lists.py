@@ -28,8 +28,8 @@ _FEWEST = 64
 _AT_ONCE, _SHIFT = 1 / 4, 1 / 8
 # So many inner products are computed at a time: they stay in the cache.
 _TILE = 2**19
-# So many rows tell how long lists become.
-_SAMPLE = 2048
+# How long lists become is told by so many rows at most; of fewer by this part of them, or so many at least.
+_SAMPLE, _PART, _LEAST_SAMPLE = 2048, 8, 256
 # Lists have so much more room than they need.
 _SPARE = 1.2
 # Lists that have grown by this factor hold too much that has gone.
@@ -37,9 +37,17 @@ _GROWN = 1.25
 
 
 class MarginLists:
-    """See `BackEnd`. Lists hold what is over `floor`; inputs must have length 1."""
+    """See `BackEnd`. Lists hold what is over `floor`; inputs must have length 1. `ahead` is a preview, if there is one."""
 
-    def __init__(self, layer: Layer, kernels: Kernels, counters: Counters | None = None, *, floor: float) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        kernels: Kernels,
+        counters: Counters | None = None,
+        *,
+        floor: float,
+        ahead: "Preview | None" = None,
+    ) -> None:
         self._layer = layer
         self._kernels = kernels
         self._floor = floor
@@ -48,7 +56,7 @@ class MarginLists:
         self._borne = 0
         self.counters = Counters() if counters is None else counters
         self._built = 0
-        self._build()
+        self._build(ahead or preview(layer, floor))
 
     @property
     def bytes(self) -> int:
@@ -102,12 +110,11 @@ class MarginLists:
         self.counters.flushes += 1
         self._stray, self._borne = fresh[:0], 0
         if int(self._lists.lengths.sum()) > _GROWN * self._built:
-            self._build()
+            self._build(preview(layer, self._floor))
 
-    def _build(self) -> None:
+    def _build(self, ahead: "Preview") -> None:
         layer, n = self._layer, len(self._layer.inputs)
-        columns = preview(layer, self._floor).columns
-        self._lists = Lists(torch.empty(n, columns, dtype=torch.int32), torch.zeros(n, dtype=torch.int64))
+        self._lists = Lists(torch.empty(n, ahead.columns, dtype=torch.int32), torch.zeros(n, dtype=torch.int64))
         for part in _parts(len(layer.weights), _tile(n)):
             products = layer.inputs @ layer.weights[part].T
             self._make_room(products.shape[1])
@@ -134,21 +141,26 @@ class MarginLists:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What lists would be, from a sample: which share of all neurons some of them hold.
+    """What lists would be, from a sample: which share of all neurons some of them hold, by so many `rows` of them.
 
-    `neurons` and `inputs` are how many there are, `sampled` is which part of all pairs was looked at.
+    `neurons` and `inputs` are how many there are.
     """
 
     shares: Tensor
+    rows: int
     neurons: int
     inputs: int
-    sampled: float
+
+    @property
+    def sampled(self) -> float:
+        """Which part of all pairs was looked at."""
+        return self.rows * len(self.shares) / (self.neurons * self.inputs)
 
     @property
     def room(self) -> int:
         """How many neurons the longest list will hold, with four standard errors."""
-        most, sampled = self.shares.max().item(), min(_SAMPLE, self.neurons)
-        share = most + 4 * math.sqrt((most + 1 / sampled) / sampled)
+        most = self.shares.max().item()
+        share = most + 4 * math.sqrt((most + 1 / self.rows) / self.rows)
         return min(self.neurons, int(share * self.neurons) + 1)
 
     @property
@@ -164,11 +176,10 @@ class Preview:
 def preview(layer: Layer, floor: float, *, most_inputs: int | None = None) -> Preview:
     """Look ahead at lists of what is over the floor: at those of all inputs, or of so many."""
     width, count = len(layer.weights), len(layer.inputs)
-    rows = layer.weights[:: max(1, width // _SAMPLE)]
+    rows = layer.weights[:: max(1, width // max(_LEAST_SAMPLE, min(_SAMPLE, width // _PART)))]
     inputs = layer.inputs[:: max(1, count // (most_inputs or count))]
     counts = [(inputs[part] @ rows.T > floor).sum(dim=1) for part in _parts(len(inputs), _TILE // len(rows))]
-    sampled = len(rows) * len(inputs) / (width * count)
-    return Preview(torch.cat(counts) / len(rows), width, count, sampled)
+    return Preview(torch.cat(counts) / len(rows), len(rows), width, count)
 
 
 def _tile(inputs: int) -> int:

@@ -34,13 +34,14 @@ class Options:
 
 def _lists(layer: Layer, kernels: Kernels, counters: Counters, options: Options) -> BackEnd:
     floor = options.threshold - options.slack
-    needed = preview(layer, floor).bytes(layer)
+    ahead = preview(layer, floor)
+    needed = ahead.bytes(layer)
     if needed > options.allowed_bytes:
         raise ValueError(
             f"margin lists of {len(layer.inputs)} inputs and {len(layer.weights)} neurons need about "
             f"{needed / 2**20:.0f} MiB, of {options.allowed_bytes / 2**20:.0f} allowed: {TOO_LARGE}"
         )
-    return MarginLists(layer, kernels, counters, floor=floor)
+    return MarginLists(layer, kernels, counters, floor=floor, ahead=ahead)
 
 
 def _dense(layer: Layer, kernels: Kernels, counters: Counters, options: Options) -> BackEnd:

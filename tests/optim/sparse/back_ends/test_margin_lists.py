@@ -131,10 +131,18 @@ def test_lists_grow_where_more_rows_come_near(monkeypatch: pytest.MonkeyPatch) -
     cases.audit(lists.query(torch.arange(25), 1.2), layer.inputs, layer.weights, 1.2)
 
 
-@pytest.mark.parametrize("width", [300, 20_000])
+@pytest.mark.parametrize("width", [300, 3_000, 20_000])
 def test_a_preview_is_about_what_comes(width: int) -> None:
     layer = cases.layer(inputs=100, width=width, features=8)
     ahead, lists = preview(layer, 1.0), MarginLists(layer, kernels(), floor=1.0)
     assert ahead.shares.mean().item() == pytest.approx(lists._lists.lengths.double().mean().item() / width, rel=0.05)
     assert int(lists._lists.lengths.max()) <= ahead.room
     assert lists.bytes == ahead.bytes(layer)
+
+
+def test_lists_get_the_room_that_was_foreseen() -> None:
+    layer = cases.layer(inputs=100, width=20_000, features=8)
+    ahead = preview(layer, 0.5)
+    lists = MarginLists(layer, kernels(), floor=1.0, ahead=ahead)
+    assert lists._lists.entries.shape[1] == ahead.columns > preview(layer, 1.0).columns
+    assert listed(lists) == listed(MarginLists(layer, kernels(), floor=1.0))
