@@ -154,8 +154,8 @@ def dense_step(model: Model, batch: Batch, keeper: BackEnd, clock: Clock = time.
     said, bend = _said(network, inputs @ layer.weights.T, threshold)
     losses, slopes = batch.slope(said @ layer.signs * model.gain)
     bends = bend()
-    # A sum of signs is many times as fast as counting what is not zero.
-    active = bends.sign().sum().nan_to_num()
+    # A sum of signs is many times as fast as counting what is not zero; all bends but those of squares are 0 or 1.
+    active = (bends.sign() if network.activation.squared else bends).sum().nan_to_num()
     keeper.counters.take(len(inputs), candidates=bends.numel(), active=int(active))
     pulls = (batch.pulls(slopes, model) @ layer.signs.T).mul_(bends)
     layer.weights.addmm_(pulls.T, inputs, alpha=-1)

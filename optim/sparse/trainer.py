@@ -21,8 +21,8 @@ from .tuner import DENSE, LISTS, SCAN, Limits, Tuner
 # A smaller factor on all weights is put into them, lest both leave the numbers. Where a selective activation looks for the
 # highest is told in their own measure, which is kept for as long as numbers allow.
 _LEAST_SCALE, _LEAST_SELECTIVE = 1e-2, 1e-12
-# So many inputs tell what lists would be, and so many how long it takes to build them.
-_LOOKED_AT, _BUILT_OF = 32, 256
+# So many inputs tell what lists would be. How long it takes to build them is told by the fastest of so many looks.
+_LOOKED_AT, _LOOKS = 64, 5
 # A dense step holds so many numbers for each pair of example and neuron.
 _DENSE_COPIES = 3
 # As weights decay the threshold rises over what lists hold. Over so many times the slack they hold too much.
@@ -50,6 +50,7 @@ class SparseSgd:
         self._last_build = 0.0
         self._owed = 0.0
         self._scanned = 0
+        self._drift = 0.0
         self._batch_size = 1
         # One thread's own seconds are not lengthened by what else the machine does.
         alone = kernels.threads == 1 and torch.get_num_threads() == 1
@@ -111,7 +112,9 @@ class SparseSgd:
         """Have the lists there that the next steps are to be taken with, or the tree, and no others."""
         wanted = self._tuner.listed
         if wanted is None:
-            self._lists = None
+            if self._lists is not None:  # paths were those since it was built
+                self.model.layer.paths.zero_()
+            self._lists, self._built = None, 0.0
         elif self._lists is None or self._built != wanted:
             again = self._built == wanted
             self._lists, self._built = self._build(wanted), wanted
@@ -126,32 +129,26 @@ class SparseSgd:
 
     def _look(self, slack: float) -> Survey:
         """Look at what lists of a slack would be."""
-        layer, counters = self.model.layer, self.counters
-        ahead = preview(layer, self.model.threshold - slack, most_inputs=_LOOKED_AT)
+        layer, counters, times = self.model.layer, self.counters, []
+        for _ in range(1 if self._last_build else _LOOKS):
+            began = self._clock()
+            ahead = preview(layer, self.model.threshold - slack, most_inputs=_LOOKED_AT)
+            times.append(self._clock() - began)
+        self._measure_drift()
         active = counters.active / (counters.queries * len(layer.weights))
         return Survey(
             active=active,
             listed=ahead.shares.mean().item(),
             updates=active * self._batch_size,
-            drift=self._drift() / slack,
-            building=self._building(slack) if not self._last_build else self._last_build,
+            drift=self._drift / slack,
+            building=self._last_build or min(times) / ahead.sampled,
             bytes=ahead.bytes(layer),
+            looking=sum(times),
         )
 
-    def _building(self, slack: float) -> float:
-        """Return about how long it takes to build lists, from how long a part of it took at best."""
-        times = []
-        for _ in range(3):
-            began = self._clock()
-            ahead = preview(self.model.layer, self.model.threshold - slack, most_inputs=_BUILT_OF)
-            times.append((self._clock() - began) / ahead.sampled)
-        return min(times)
-
-    def _drift(self) -> float:
-        """Return how far a mean row's path grew with each step since the last look; with lists, whose paths they are, 0."""
-        if self._lists is not None or self._scanned == 0:
-            return 0.0
-        drift = self.model.layer.paths.mean().item() / self._scanned
-        self.model.layer.paths.zero_()
-        self._scanned = 0
-        return drift
+    def _measure_drift(self) -> None:
+        """Take how far a mean row's path grew with each step since the last look, if steps were taken that tell."""
+        if self._lists is None and self._scanned:
+            self._drift = self.model.layer.paths.mean().item() / self._scanned
+            self.model.layer.paths.zero_()
+            self._scanned = 0

@@ -17,7 +17,7 @@ def test_seconds_add_up() -> None:
 def test_lists_cost_by_their_length_and_by_how_far_rows_come() -> None:
     scan = Spent(finding=1.0, moving=0.2, keeping=0.0, steps=1)
     still = foretold(scan, Survey(active=0.02, listed=0.04, updates=0.5, drift=0.0, building=7.0))
-    assert (still.finding, still.moving, still.keeping) == pytest.approx((0.4 / 3, 0.2, 0.0))
+    assert (still.finding, still.moving, still.keeping) == pytest.approx((0.4 / 3, 0.85 * 0.2, 0.0))
     moving = foretold(scan, Survey(active=0.02, listed=0.04, updates=0.5, drift=0.1, building=7.0))
     # Between rows that go straight on, and those on a random walk, each three times as dear as its part of building.
     low, high = sorted((3 * 7.0 * 0.1, 3 * 7.0 * 0.1**2 / 0.5))

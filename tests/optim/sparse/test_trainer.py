@@ -7,7 +7,7 @@ from torch import Tensor
 from optim.sparse.activations import ACTIVATIONS
 from optim.sparse.back_ends.interface import BackEnd
 from optim.sparse.back_ends.margin_lists import MarginLists
-from optim.sparse.costs import Spent
+from optim.sparse.costs import Spent, Survey
 from optim.sparse.kernels.choice import kernels
 from optim.sparse.network import TwoLayer
 from optim.sparse.sgd import Model
@@ -198,9 +198,32 @@ def test_how_far_rows_come_is_measured_where_there_are_no_lists() -> None:
     # One batch moves a row by no more than its path is long, and paths of one batch are not much longer.
     assert looked.drift * 0.5 >= moved.mean().item() * (1 - 1e-4)
     assert looked.drift * 0.5 < 3 * moved.mean().item()
-    assert trainer._look(0.5).drift == 0.0  # counted from the last look
-    assert looked.building > 0
+    assert trainer._look(0.5).drift == looked.drift  # no other step has told
+    before = trainer.model.weights
+    train(trainer, 1, lr=0.5)
+    moved = (trainer.model.weights - before).norm(dim=1)
+    assert trainer._look(0.5).drift * 0.5 < 3 * moved.mean().item()  # counted from the last look
+    assert min(looked.building, looked.looking) > 0
     assert looked.bytes > trainer.model.layer.weights.numel() * 4
+
+
+def test_how_far_rows_came_with_lists_is_forgotten_with_them() -> None:
+    trainer = free(limits=Limits())
+    trainer._tuner = Scripted([(LISTS, 0.25), (LISTS, 0.25), (SCAN, None), (SCAN, None)])
+    trainer._prepare()
+    train(trainer, 1, lr=5.0)
+    assert trainer.model.layer.paths.sum() > 0
+    train(trainer, 1, lr=5.0)
+    assert trainer.model.layer.paths.sum() == 0
+
+
+def test_only_lists_that_nobody_asked_for_anew_are_told_of_as_upkeep() -> None:
+    trainer = free(limits=Limits())
+    trainer._tuner = Scripted([(LISTS, 0.25), (SCAN, None)])
+    for _ in range(3):
+        trainer._prepare()
+        assert trainer._owed == 0.0
+        trainer._tuner.take(Spent(steps=1), lambda slack: Survey(0.1, slack, 0.1, 0.0, 1.0))
 
 
 def test_what_memory_does_not_hold_is_not_tried() -> None:

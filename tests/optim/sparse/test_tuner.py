@@ -12,9 +12,11 @@ Costs = dict[str, tuple[float, float, float]]
 SLOW_DENSE: Costs = {DENSE: (0.0, 3.0, 0.0), SCAN: (2.0, 0.1, 0.0), LISTS: (0.2, 0.1, 0.0)}
 
 
-def look(*, drift: float = 0.0, size: float = 0.0, building: float = 0.0, listed: float = 0.04) -> Survey:
+def look(
+    *, drift: float = 0.0, size: float = 0.0, building: float = 0.0, listed: float = 0.04, looking: float = 0.0
+) -> Survey:
     """Return what lists of any slack would be: two candidates for each active neuron, at the slack of 0.25."""
-    return Survey(active=0.02, listed=listed, updates=0.5, drift=drift, building=building, bytes=size)
+    return Survey(0.02, listed=listed, updates=0.5, drift=drift, building=building, bytes=size, looking=looking)
 
 
 def run(tuner: Tuner, steps: int, costs: Costs, survey: Survey | None = None) -> list[str]:
@@ -85,24 +87,57 @@ def test_a_training_that_diverges_builds_nothing(drift: float) -> None:
     assert LISTS not in run(tuned(), 200, SLOW_DENSE, look(drift=drift, building=1.0))
 
 
-def test_lists_that_did_not_pay_are_looked_at_again_after_twice_as_many_steps() -> None:
-    asked: list[int] = []
-    tuner = tuned()
-    for step in range(300):
+def looks(tuner: Tuner, steps: int, costs: Costs, survey: Survey) -> list[tuple[int, float]]:
+    """Take steps as `run` does; return before which of them it was looked at which slack."""
+    asked: list[tuple[int, float]] = []
+    for step in range(steps):
 
         def asking(slack: float, step: int = step) -> Survey:
-            assert slack == 0.25
-            asked.append(step)
-            return look(drift=9.0, building=9.0)
+            asked.append((step + 1, slack))
+            return survey
 
-        tuner.take(Spent(*SLOW_DENSE[tuner.way], 1), asking)
-    assert asked == [1, 33, 97, 225]
+        tuner.take(Spent(*costs[tuner.way], 1), asking)
+    return asked
+
+
+def test_lists_that_did_not_pay_are_looked_at_again_after_twice_as_many_steps() -> None:
+    asked = looks(tuned(), 300, SLOW_DENSE, look(drift=9.0, building=9.0))
+    assert asked == [(2, 0.25), (34, 0.25), (98, 0.25), (226, 0.25)]
+
+
+def test_a_look_that_takes_long_is_put_off() -> None:
+    # Each takes as long as nearly three steps, and so much is 3 % of some hundred.
+    asked = looks(tuned(), 400, SLOW_DENSE, look(drift=9.0, building=9.0, looking=6.2))
+    assert asked == [(2, 0.25), (99, 0.25), (197, 0.25), (325, 0.25)]
+
+
+def test_lists_are_looked_at_with_one_other_slack_on_the_side_that_promises_more() -> None:
+    for lists, other in (((0.2, 0.2, 0.1), 0.125), ((0.1, 0.2, 0.2), 0.5)):
+        asked = looks(tuned(), 36, SLOW_DENSE | {LISTS: lists}, look())
+        assert asked == [(2, 0.25), (34, 0.25), (34, other)]
+
+
+def test_from_dense_steps_scanning_is_tried_again_before_each_look() -> None:
+    costs: Costs = {SCAN: (2.0, 1.5, 0.0), DENSE: (0.0, 3.0, 0.0)}
+    tuner = tuned()
+    taken = run(tuner, 200, costs, look(drift=9.0, building=9.0, looking=2.0))
+    assert taken[:4] == [SCAN, SCAN, DENSE, DENSE]
+    assert taken[36:39] == [SCAN, SCAN, DENSE]
+    # With two looks these two steps of 7 seconds count: there are no others before 367 seconds.
+    assert taken[38:120] == [DENSE] * 82
+    assert SCAN in taken[120:126]
 
 
 def test_rows_that_have_come_to_rest_get_lists_later() -> None:
     tuner = tuned()
     assert run(tuner, 20, SLOW_DENSE, look(drift=9.0, building=9.0))[-1] == SCAN
     assert run(tuner, 30, SLOW_DENSE)[-1] == LISTS
+
+
+def test_what_was_slow_for_a_while_is_measured_anew() -> None:
+    tuner = tuned(ways=(SCAN, LISTS))
+    assert run(tuner, 4, {SCAN: (2.0, 50.0, 0.0)}, look(building=9.0)) == [SCAN] * 4
+    assert run(tuner, 40, SLOW_DENSE, look(building=9.0)) == [SCAN] * 30 + [LISTS] * 10
 
 
 def test_nothing_is_built_that_does_not_pay_in_what_is_left() -> None:
@@ -138,6 +173,12 @@ def test_lists_are_kept_where_other_ways_have_become_slow_too() -> None:
     taken = run(tuner, 200, slow)
     assert SCAN in taken
     assert tuner.way == LISTS
+
+
+def test_lists_that_were_left_are_not_built_again_before_their_building_is_made_up_for() -> None:
+    costs = SLOW_DENSE | {LISTS: (0.2, 0.1, 7.0)}
+    assert run(tuned(), 110, costs, look(building=9.0)).count(LISTS) == 32
+    assert run(tuned(), 250, costs, look(building=9.0)).count(LISTS) > 32
 
 
 def test_lists_stay_there_while_another_way_is_tried() -> None:
