@@ -153,8 +153,7 @@ def scale(direction: Tensor, lr: Tensor) -> Tensor:
 
 def blend(past: Tensor, new: Tensor, beta: Tensor) -> Tensor:
     """Return the moving average `beta * past + (1 - beta) * new`, in one pass over the tensors."""
-    weight = 1 - beta
-    return torch.lerp(past, new, float(weight) if weight.ndim == 0 else align(weight, new))
+    return torch.lerp(past, new, 1 - float(beta) if beta.ndim == 0 else align(1 - beta, new))
 
 
 def within(members: int, tensor: Tensor) -> tuple[int, ...]:

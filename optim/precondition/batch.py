@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..rules.matrices import precise
+from ..rules.matrices import cast, precise
 from ..transform import PRODUCTS, SLOPES
 from .criteria import Criterion
 from .layers import Call, Layer, Seen, Tensors
@@ -138,7 +138,7 @@ class Batch:
     def _precise(self, layer: Layer, inputs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """Return both in the precision of the layer's parameters, float32 at least, whatever it was that they passed in."""
         dtype = precise(self.params[layer.places[0]].dtype)
-        return inputs.to(dtype) if inputs.is_floating_point() else inputs, slopes.to(dtype)
+        return cast(inputs, dtype) if inputs.is_floating_point() else inputs, cast(slopes, dtype)
 
     def product(self, vectors: Tensors) -> list[Tensor]:
         """Return the product of the Hessian of the mean loss with vectors shaped as the parameters.

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .. import catalog
-from ..rules.matrices import precise
+from ..rules.matrices import cast, precise
 from ..transform import LAYERS
 from .batch import Batch, Pass
 from .criteria import criterion
@@ -116,7 +116,7 @@ class Preconditioner:
         with torch.no_grad():
             found, self._state = self._link.step(grads, self._state, params, hyper, batch)
             for param, grad in zip(params, found, strict=True):
-                param.grad = grad.to(param.dtype)
+                param.grad = cast(grad, param.dtype)
         loss = batch.forward.loss.detach()
         return loss if self._reduction == "mean" else loss * self._terms(batch.forward)
 
@@ -209,8 +209,7 @@ class Preconditioner:
         return lambda: functional_call(_Closed(model, closure), tensors, ())
 
     def _hyper(self, lr: float | None) -> dict[str, Tensor]:
-        step = {"lr": torch.tensor(lr or 0.0, dtype=torch.float64)}
-        return self._options | (step if lr is not None else step | {"kl_clip": torch.zeros_like(step["lr"])})
+        return self._options | ({"lr": _number(0.0), "kl_clip": _number(0.0)} if lr is None else {"lr": _number(lr)})
 
 
 class _Closed(nn.Module):
@@ -236,7 +235,13 @@ def _named(model: nn.Module | Iterable[Tensor]) -> dict[str, Tensor]:
 
 def _precise(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Return tensors in which decompositions can be computed: of float32 at least."""
-    return [(tensor.detach() if tensor.requires_grad else tensor).to(precise(tensor.dtype)) for tensor in tensors]
+    return [cast(tensor.detach() if tensor.requires_grad else tensor, precise(tensor.dtype)) for tensor in tensors]
+
+
+@lru_cache
+def _number(value: float) -> Tensor:
+    """Return a number as options are held; rates are the same for many steps."""
+    return torch.tensor(value, dtype=torch.float64)
 
 
 @lru_cache

@@ -49,6 +49,11 @@ def precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the tensor in a precision; one that has it without a call, which for a small one costs as much as a product."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
 def settled(covariance: Tensor) -> Tensor:
     """Return a covariance (..., d, d) whose eigenvectors do not depend on rounding where it says nothing of them.
 

@@ -25,7 +25,7 @@ from ..matrices.representation import Representation
 from ..modules.kinds import MATRIX
 from ..operations.sources import looks, merged
 from .natural import of, parts, replaced
-from .scheduled import asks_at, averaged, chosen, finite, is_due, within_region
+from .scheduled import asks_at, averaged, chosen, finite, is_due, some, within_region
 
 # Layers with how K-FAC holds the curvature of each.
 _Held: TypeAlias = Sequence[tuple[Layer, Representation]]
@@ -78,7 +78,7 @@ def ekfac(layers: Sequence[Layer], representations: Mapping[str, Representation]
 def _looked(held: _Held, state: EkfacState, hyper: Hyper, batch: Batch) -> EkfacState:
     """Return the state with all that is due; moments are measured in the newest basis."""
     wanted = is_due(state.step, hyper, "curvature_interval")
-    if not bool(wanted.any()):
+    if not some(wanted):
         return _turned(held, state, hyper)
     seen = list(looks(batch, state.step, hyper))
     before = state.estimates
@@ -102,7 +102,7 @@ def _estimated(held: _Held, state: EkfacState, hyper: Hyper, seen: _Looks, wante
 
 def _turned(held: _Held, state: EkfacState, hyper: Hyper) -> EkfacState:
     wanted = is_due(state.step, hyper, "interval") & (state.estimates > 0)
-    if not bool(wanted.any()):
+    if not some(wanted):
         return state
     new = [
         tensor

@@ -24,14 +24,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...rules.matrices import choose
+from ...rules.matrices import cast, choose
 from ...transform import LAYERS, SLOPES, Hyper, Rule, Tensors, align
 from ..batch import EMPIRICAL, Batch, Looked
 from ..layers import Layer, Seen
 from ..matrices import bfgs, kronecker
+from ..matrices.kronecker import product
 from ..modules.kinds import MATRIX
 from .natural import of, replaced
-from .scheduled import Algorithm, PreconditionState, asks_at, averaged, scheduled, within_region
+from .scheduled import Algorithm, PreconditionState, asks_at, averaged, every, scheduled, within_region
 
 # How far a trial goes where no learning rate is known.
 _TRIAL = 0.01
@@ -128,7 +129,7 @@ def _begun(layer: Layer, params: Tensors) -> _Learned:
 def _trial(batch: Looked, direction: Tensors, hyper: Hyper) -> list[Tensor]:
     """Return the parameters after a step along a direction, held back as any step is."""
     rate = torch.where(hyper["lr"] > 0, hyper["lr"], _TRIAL)
-    grads = [grad.to(each.dtype) for grad, each in zip(batch.gradients(), direction, strict=True)]
+    grads = [cast(grad, each.dtype) for grad, each in zip(batch.gradients(), direction, strict=True)]
     held = within_region(direction, grads, {**hyper, "lr": rate})
     return [(param - align(rate, param) * each).to(param.dtype) for param, each in zip(batch.params, held, strict=True)]
 
@@ -144,14 +145,15 @@ def _mean(seen: Seen, params: Tensors) -> _Means:
     columns, rows = kind.columns(seen), kind.rows(seen).select(members, 0)
     share, columns = kronecker.spread(seen.weights, columns), columns.flatten(-3, -2)
     weights = share / (columns.shape[-2] // seen.weights.shape[-1])  # of positions; slopes are summed over them
-    inputs, slopes = weights.mT @ columns, share.mT @ rows.flatten(-3, -2)
-    outputs = inputs @ kind.join(seen.layer, of(seen.layer, params), members).to(inputs.dtype).mT
+    inputs, slopes = product(weights.mT, columns), product(share.mT, rows.flatten(-3, -2))
+    matrix = cast(kind.join(seen.layer, of(seen.layer, params), members), inputs.dtype)
+    outputs = product(inputs, matrix.mT)
     return _Means(inputs.squeeze(-2), slopes.squeeze(-2), outputs.squeeze(-2), columns, weights)
 
 
 def _news(before: _Means, after: _Means) -> tuple[Tensor, Tensor, Tensor]:
     """Return what is to be averaged, E[a a^T] and the changes of E[h] and of E[slopes by h]."""
-    second = (before.columns * before.weights).mT @ before.columns
+    second = product((before.columns * before.weights).mT, before.columns)
     return second, after.outputs - before.outputs, after.slopes - before.slopes
 
 
@@ -179,8 +181,8 @@ def _next(kept: _Learned, averages: Sequence[Tensor], before: _Means, estimates:
 
 def _of_inputs(left: Tensor, inputs: Tensor, mean: Tensor, root: Tensor, *, begun: Tensor) -> Tensor:
     """Return the next H_A, from what A + root I does to H_A E[a]; to begin with, its very inverse."""
-    if not bool(begun.all()):
+    if not every(begun):
         left = choose(begun, left, kronecker.inverse(inputs, root.expand(inputs.shape[:-2])))
-    s = (left @ mean.unsqueeze(-1)).squeeze(-1)
-    y = (inputs @ s.unsqueeze(-1)).squeeze(-1) + root.unsqueeze(-1) * s
+    s = bfgs.times(left, mean)
+    y = bfgs.times(inputs, s) + root.unsqueeze(-1) * s
     return bfgs.learned(left, s, y)

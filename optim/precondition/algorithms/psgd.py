@@ -33,14 +33,14 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from ...rules.matrices import choose, precise
+from ...rules.matrices import cast, choose, precise
 from ...transform import PRODUCTS, Hyper, Rule, Tensors, align
 from .. import draws
 from ..batch import Batch
 from ..layers import Layer
 from ..operations import triangles
 from ..operations.axes import matrix_shape
-from .scheduled import Algorithm, PreconditionState, asks_at, scheduled
+from .scheduled import Algorithm, PreconditionState, asks_at, every, scheduled, some
 
 Shape: TypeAlias = Sequence[int]
 T = TypeVar("T")
@@ -86,13 +86,13 @@ def _each(tensors: Tensors, members: int) -> list[Shape]:
 
 def _matrices(tensors: Tensors, members: int) -> list[Tensor]:
     return [
-        tensor.reshape(*tensor.shape[:members], shape[0], math.prod(shape[1:])).to(precise(tensor.dtype))
+        cast(tensor, precise(tensor.dtype)).reshape(*tensor.shape[:members], shape[0], math.prod(shape[1:]))
         for tensor, shape in zip(tensors, _each(tensors, members), strict=True)
     ]
 
 
 def _reshaped(folded: Tensors, like: Tensors) -> list[Tensor]:
-    return [each.reshape(own.shape).to(own.dtype) for each, own in zip(folded, like, strict=True)]
+    return [cast(each.reshape(own.shape), own.dtype) for each, own in zip(folded, like, strict=True)]
 
 
 def _whole(tensors: Tensors, members: int) -> list[Shape]:
@@ -128,10 +128,11 @@ def _link(layout: Layout) -> Rule[PreconditionState]:
     return Rule(init, update, by_tensor=True, looks=True, asks=_asks)
 
 
+_products = asks_at("curvature_interval", (PRODUCTS,))
+
+
 def _asks(state: PreconditionState, hyper: Hyper) -> Collection[str]:
-    return (
-        () if bool((hyper["pairs"] == _WHITENING).all()) else asks_at("curvature_interval", (PRODUCTS,))(state, hyper)
-    )
+    return () if every(hyper["pairs"] == _WHITENING) else _products(state, hyper)
 
 
 def _algorithm(layout: Layout, shapes: Sequence[Shape]) -> Algorithm:
@@ -189,8 +190,8 @@ def _pairs(batch: Batch, step: Tensor, hyper: Hyper) -> tuple[list[Tensor], list
     """Return the vectors v and what each member's P is fitted to, shaped as the parameters."""
     vectors, noise = _normal(batch.params, step)
     whitening, damping = hyper["pairs"] == _WHITENING, hyper["damping"]
-    found = batch.gradients() if bool(whitening.any()) else vectors
-    if not bool(whitening.all()):
+    found = batch.gradients() if some(whitening) else vectors
+    if not every(whitening):
         products = batch.product(vectors)
         found = [choose(whitening, grad, product) for grad, product in zip(found, products, strict=True)]
     return vectors, [each + align(damping, each) * own for each, own in zip(found, noise, strict=True)]
@@ -206,7 +207,7 @@ def _normal(params: Tensors, step: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 def _begun(factors: Sequence[Tensor], vector: Tensor, product: Tensor, begun: Tensor, hyper: Hyper) -> Sequence[Tensor]:
     """Return the factors of a tensor, of members that have not begun as the identity times what it is to be."""
-    if bool(begun.all()):
+    if every(begun):
         return factors
     lengths = [torch.linalg.vector_norm(each.flatten(begun.ndim), dim=-1) for each in (vector, product)]
     suited = (lengths[0] / lengths[1].clamp(min=torch.finfo(product.dtype).tiny)).sqrt()

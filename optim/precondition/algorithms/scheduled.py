@@ -79,7 +79,7 @@ def scheduled(algorithm: Algorithm, *, asking: Collection[str] = (LAYERS,)) -> R
 
 def asks_at(interval: str, asking: Collection[str] = (LAYERS,)) -> Callable[[Stepped, Hyper], Collection[str]]:
     """Return a rule's `asks`, of one that asks at the steps that the option `interval` names, and at no other."""
-    return lambda state, hyper: asking if bool(is_due(state.step, hyper, interval).any()) else ()
+    return lambda state, hyper: asking if some(is_due(state.step, hyper, interval)) else ()
 
 
 def within_region(found: Sequence[Tensor], grads: Tensors, hyper: Hyper) -> list[Tensor]:
@@ -126,7 +126,7 @@ def is_due(step: Tensor, hyper: Hyper, interval: str) -> Tensor:
 
 def _estimated(algorithm: Algorithm, state: PreconditionState, hyper: Hyper, batch: Batch) -> PreconditionState:
     wanted = is_due(state.step, hyper, "curvature_interval")
-    if not bool(wanted.any()):
+    if not some(wanted):
         return state
     with torch.no_grad():
         new = algorithm.estimate(batch, state, hyper)
@@ -151,7 +151,7 @@ def averaged(new: Sequence[Tensor], old: Sequence[Tensor], estimates: Tensor, hy
 
 def _inverted(algorithm: Algorithm, state: PreconditionState, hyper: Hyper) -> PreconditionState:
     wanted = is_due(state.step, hyper, "interval")
-    if not bool(wanted.any()):
+    if not some(wanted):
         return state
     wanted = wanted & (state.estimates > 0)
     with torch.no_grad():
@@ -162,16 +162,31 @@ def _inverted(algorithm: Algorithm, state: PreconditionState, hyper: Hyper) -> P
 
 def finite(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Say of each member whether all that is its own is finite."""
-    if not tensors:
-        return torch.ones_like(like)
-    # A sum that is finite is of finite numbers alone. One that is not may only be too large, so that each is asked.
-    if bool(torch.stack([tensor.sum() for tensor in tensors]).isfinite().all()):
+    if all_finite(tensors):
         return torch.ones_like(like)
     return torch.stack([tensor.reshape(*like.shape, -1).isfinite().all(dim=-1) for tensor in tensors]).all(dim=0)
 
 
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Say whether tensors are finite, by their sums: one that is finite is of finite numbers alone.
+
+    Finite numbers whose sum is too large are taken for others, so that each must be asked where the answer is no.
+    """
+    return not tensors or math.isfinite(sum(torch.stack([tensor.sum() for tensor in tensors]).tolist()))
+
+
+def some(mask: Tensor) -> bool:
+    """Say whether a mask names any member; of one model a number is asked, which is cheaper than a reduction."""
+    return bool(mask.any()) if mask.ndim else bool(mask)
+
+
+def every(mask: Tensor) -> bool:
+    """Say whether a mask names all members."""
+    return bool(mask.all()) if mask.ndim else bool(mask)
+
+
 def chosen(mask: Tensor, new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
     """Take what is new for the members that the mask names, what is old for the others."""
-    if bool(mask.all()):
+    if every(mask):
         return list(new)
     return [choose(mask, each, past) for each, past in zip(new, old, strict=True)]

@@ -29,14 +29,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...rules.matrices import choose, precise
+from ...rules.matrices import cast, choose, precise
 from ...transform import Hyper, Rule, Tensors, align, blend, within, zeros
 from ..batch import Batch
 from ..layers import Layer
 from ..matrices.blocks import Side, packed, parted, room, sides, together
 from ..matrices.roots import ROOTS, inverse_root
-from ..operations.axes import along, matrix_shape, unfolded, vector_shape
-from .scheduled import Algorithm, PreconditionState, chosen, finite, scheduled
+from ..operations.axes import matrix_shape, vector_shape
+from .scheduled import Algorithm, PreconditionState, all_finite, chosen, every, finite, scheduled, some
 
 # What an option `axes` chooses between, and places among the choices of `grafting`.
 _SHAPES = (matrix_shape, vector_shape)
@@ -62,13 +62,8 @@ class _Setting(NamedTuple):
     axes: int
     root: int
 
-    def folded(self, grad: Tensor, members: int) -> Tensor:
-        """Return the gradient with the axes it is whitened along, in the precision of roots."""
-        shape = _SHAPES[self.axes](grad.shape[members:])
-        return grad.reshape(*grad.shape[:members], *shape).to(precise(grad.dtype))
-
-    def sides(self, grad: Tensor, members: int) -> list[Side]:
-        """Return those axes; one without elements has none."""
+    def sides(self, grad: Tensor, members: int) -> tuple[Side, ...]:
+        """Return the axes that a gradient is whitened along; one without elements has none."""
         return sides(_SHAPES[self.axes](grad.shape[members:]) if grad.numel() else (), self.block_size)
 
 
@@ -78,10 +73,11 @@ def _init(params: Tensors) -> ShampooState:
 
 def _update(grads: Tensors, state: ShampooState, params: Tensors, hyper: Hyper) -> tuple[list[Tensor], ShampooState]:
     found, kept = scheduled(_algorithm(grads)).update(grads, PreconditionState(*state[:-1]), params, hyper, None)
-    fresh = [blend(old, grad * grad, hyper["beta2"]) for old, grad in zip(state.square, grads, strict=True)]
-    square = chosen(finite(fresh, kept.estimates > -1), fresh, state.square)
+    square = [blend(old, grad * grad, hyper["beta2"]) for old, grad in zip(state.square, grads, strict=True)]
+    if not all_finite(square):
+        square = chosen(finite(square, kept.estimates > -1), square, state.square)
     begun = kept.estimates > 0
-    if not bool(begun.all()):
+    if not every(begun):
         found = [choose(begun, new, grad) for new, grad in zip(found, grads, strict=True)]
     return _grafted(found, grads, square, kept.step, hyper), ShampooState(*kept, square)
 
@@ -110,6 +106,8 @@ def _algorithm(grads: Tensors) -> Algorithm:
 
 def _for_each(hyper: Hyper, make: Callable[[_Setting], list[Tensor]]) -> list[Tensor]:
     """Return what `make` makes of the setting of each member."""
+    if hyper["lr"].ndim == 0:
+        return make(_Setting(*(int(hyper[name]) for name in _Setting._fields)))
     given = torch.stack([hyper[name] for name in _Setting._fields], dim=-1)
     found: list[Tensor] = []
     for setting in sorted({tuple(map(int, each)) for each in given.reshape(-1, given.shape[-1]).tolist()}):
@@ -128,16 +126,23 @@ def _statistics(grads: Tensors, kept: Tensors, members: int, own: _Setting) -> l
     """Return the blocks of each G_(i) G_(i)^T, as they are kept."""
     found = []
     for grad, like in zip(grads, kept, strict=True):
-        folded, each = own.folded(grad, members), own.sides(grad, members)
-        cuts = [side.cut(unfolded(folded, axis, members)) for axis, side in enumerate(each)]
-        found.append(packed([cut @ cut.mT for cut in cuts], each, like))
+        each, turned, blocks = own.sides(grad, members), cast(grad, like.dtype), []
+        for side in each:
+            rows = turned.reshape(*grad.shape[:members], side.length, -1)
+            cut, turned = side.cut(rows), rows.mT
+            blocks.append(cut @ cut.mT)
+        found.append(packed(blocks, each, like))
     return found
 
 
 def _roots(grads: Tensors, curvature: Sequence[Tensor], ridge: Tensor, own: _Setting) -> list[Tensor]:
     """Return (L_i + ridge max(lambda) I)^(-1/2k), as they are kept."""
     each = [own.sides(grad, ridge.ndim) for grad in grads]
-    blocks = [block for kept, parts in zip(curvature, each, strict=True) for block in parted(kept, parts)]
+    blocks = [
+        side.blocks(part)
+        for kept, parts in zip(curvature, each, strict=True)
+        for side, part in zip(parts, parted(kept, parts), strict=True)
+    ]
     powers = [2 * len(parts) for parts in each for _ in parts]
 
     def root(block: Tensor, power: int) -> Tensor:
@@ -149,41 +154,46 @@ def _roots(grads: Tensors, curvature: Sequence[Tensor], ridge: Tensor, own: _Set
 
 def _whitened(grads: Tensors, inverse: Sequence[Tensor], members: int, own: _Setting) -> list[Tensor]:
     """Return gradients times the root along each axis."""
-    found = []
-    for grad, kept in zip(grads, inverse, strict=True):
-        folded, each = own.folded(grad, members), own.sides(grad, members)
-        for axis, (side, root) in enumerate(zip(each, parted(kept, each), strict=True)):
-            folded = along(folded, axis, members, partial(_multiplied, side, root))
-        found.append(folded.reshape(grad.shape).to(grad.dtype))
-    return found
+    return [
+        _multiplied(grad, own.sides(grad, members), kept, members) for grad, kept in zip(grads, inverse, strict=True)
+    ]
 
 
-def _multiplied(side: Side, root: Tensor, rows: Tensor) -> Tensor:
-    return side.joined(root @ side.cut(rows))
+def _multiplied(grad: Tensor, each: Sequence[Side], kept: Tensor, members: int) -> Tensor:
+    """Return a gradient times the root along each of its sides; each product turns the next axis to the front."""
+    found, front = cast(grad, kept.dtype), grad.shape[:members]
+    for side, root in zip(each, parted(kept, each), strict=True):
+        found = side.times(root, found.reshape(*front, side.length, -1))
+    return cast(found.reshape(grad.shape), grad.dtype)
 
 
 def _grafted(found: Tensors, grads: Tensors, square: Tensors, step: Tensor, hyper: Hyper) -> list[Tensor]:
     """Return directions with the lengths that the grafted rule's steps would have."""
     plain = hyper["grafting"] == _NONE
-    if bool(plain.all()):
+    if every(plain):
         return list(found)
-    grafted = []
-    for each, length in zip(found, _lengths(grads, square, step, hyper), strict=True):
-        factor = length / _norm(each, step.ndim).clamp(min=torch.finfo(each.dtype).tiny)
-        grafted.append(each * align(torch.where(plain, 1.0, factor), each))
-    return grafted
+    own = _lengths(found, step.ndim)
+    factors = _grafts(grads, square, step, hyper) / own.clamp(min=torch.finfo(own.dtype).tiny)
+    factors = torch.where(plain, 1.0, factors) if some(plain) else factors
+    return [each * align(factor, each) for each, factor in zip(found, factors.unbind(), strict=True)]
 
 
-def _lengths(grads: Tensors, square: Tensors, step: Tensor, hyper: Hyper) -> list[Tensor]:
-    """Return the length (*,) of each parameter's step by the grafted rule."""
+def _grafts(grads: Tensors, square: Tensors, step: Tensor, hyper: Hyper) -> Tensor:
+    """Return the length of each parameter's step by the grafted rule, (k, *) of k parameters."""
     members, sgd = step.ndim, hyper["grafting"] == _SGD
-    lengths = [_norm(grad, members) for grad in grads]
-    if bool(sgd.all()):
-        return lengths
+    if every(sgd):
+        return _lengths(grads, members)
+    # c g / (sqrt(v) + 1e-8 c), with v yet to be divided by c^2.
     correction = (1 - hyper["beta2"] ** step).sqrt()
-    roots = [own.sqrt().div_(align(correction, own)).add_(_SMALL) for own in square]
-    adam = [_norm(grad / root, members) for grad, root in zip(grads, roots, strict=True)]
-    return [torch.where(sgd, *pair) for pair in zip(lengths, adam, strict=True)]
+    small = correction * _SMALL
+    roots = [own.sqrt().add_(align(small, own)) for own in square]
+    adam = _lengths([grad / root for grad, root in zip(grads, roots, strict=True)], members) * correction
+    return torch.where(sgd, _lengths(grads, members), adam) if some(sgd) else adam
+
+
+def _lengths(tensors: Tensors, members: int) -> Tensor:
+    """Return the length of each tensor of each member, (k, *) of k tensors."""
+    return torch.stack([_norm(tensor, members) for tensor in tensors])
 
 
 def _norm(tensor: Tensor, members: int) -> Tensor:
@@ -191,7 +201,7 @@ def _norm(tensor: Tensor, members: int) -> Tensor:
     return torch.linalg.vector_norm(tensor, dim=within(members, tensor)) if tensor.ndim > members else tensor.abs()
 
 
-RULE = Rule(_init, _update, by_tensor=True)
+RULE = Rule(_init, _update, by_tensor=True, asks=lambda *_: ())
 
 
 def shampoo(layers: Sequence[Layer]) -> Rule[ShampooState]:

@@ -22,7 +22,7 @@ from ..matrices.representation import Representation
 from ..modules.kinds import MATRIX
 from ..operations.sources import from_sources
 from .natural import of, parts, replaced
-from .scheduled import PreconditionState, asks_at, chosen, finite, is_due, within_region
+from .scheduled import PreconditionState, asks_at, chosen, finite, is_due, some, within_region
 
 
 def skfac(layers: Sequence[Layer], representations: Mapping[str, Representation]) -> Rule[PreconditionState]:
@@ -52,7 +52,7 @@ def _inverted(
     forms: Sequence[Representation], state: PreconditionState, hyper: Hyper, batch: Batch
 ) -> PreconditionState:
     wanted = is_due(state.step, hyper, "interval")
-    if not bool(wanted.any()):
+    if not some(wanted):
         return state
 
     def estimate(seen: Sequence[Seen]) -> list[Tensor]:

@@ -15,29 +15,32 @@ Shapes: matrices (..., d, d), vectors (..., d), mu and added such that they broa
 import torch
 from torch import Tensor
 
+from .kronecker import product
+
 
 def learned(inverse: Tensor, s: Tensor, y: Tensor) -> Tensor:
     """Return the next H; one whose s^T y is not positive stays, for it would not remain so."""
-    product = _dot(s, y)
-    rate = 1 / product.masked_fill(product <= 0, torch.inf)
-    back = _times(inverse, y)
+    steep = _dot(s, y)
+    rate = 1 / steep.masked_fill(steep <= 0, torch.inf)
+    back = times(inverse, y)
     half = 0.5 * rate * (1 + rate * _dot(y, back))
     # H + s u^T + u s^T, of which the last two are one product of matrices with two columns.
     u = half.unsqueeze(-1) * s - rate.unsqueeze(-1) * back
-    return inverse + torch.stack([s, u], dim=-1) @ torch.stack([u, s], dim=-2)
+    return inverse + product(torch.stack([s, u], dim=-1), torch.stack([u, s], dim=-2))
 
 
 def damped(inverse: Tensor, s: Tensor, y: Tensor, *, mu: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
     """Return s and y, of which H can learn and remain positive."""
-    back = _times(inverse, y)
+    back = times(inverse, y)
     own, least = _dot(s, y), _dot(y, back)
     share = torch.where(own < mu * least, (1 - mu) * least / (least - own), 1.0).unsqueeze(-1)
     moved = torch.lerp(back, s, share)
     return moved, y + added.unsqueeze(-1) * moved
 
 
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Return the product of matrices with vectors."""
+    return product(matrix, vector.unsqueeze(-1)).squeeze(-1)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ options are known only once it steps.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -41,6 +42,12 @@ class Side(NamedTuple):
         """Return what is kept of (*, blocks, size, size)."""
         return F.pad(self.joined(blocks), (0, self.width - self.size)).flatten(-2)
 
+    def times(self, kept: Tensor, rows: Tensor) -> Tensor:
+        """Return the product with rows (*, length, m) of a symmetric matrix that is kept, transposed: (*, m, length)."""
+        if self.size == self.length:  # one block, for which no axis is needed
+            return rows.mT @ kept.reshape(*kept.shape[:-1], self.length, self.length)
+        return self.joined(self.blocks(kept) @ self.cut(rows)).mT
+
     def cut(self, rows: Tensor) -> Tensor:
         """Return rows (*, length, m) as (*, blocks, size, m), the last block filled up with zeros."""
         missing = -self.length % self.size
@@ -52,21 +59,21 @@ class Side(NamedTuple):
         return blocks.flatten(-3, -2)[..., : self.length, :]
 
 
-def sides(shape: Sequence[int], largest: int) -> list[Side]:
+@lru_cache(maxsize=1024)
+def sides(shape: tuple[int, ...], largest: int) -> tuple[Side, ...]:
     """Return the sides of a tensor of this shape, in blocks of at most `largest`."""
-    return [Side(length, math.ceil(length / math.ceil(length / largest))) for length in shape]
+    return tuple(Side(length, math.ceil(length / math.ceil(length / largest))) for length in shape)
 
 
-def room(shape: Sequence[int]) -> int:
+def room(shape: tuple[int, ...]) -> int:
     """Return how many numbers the sides of such a tensor keep, whatever the size of their blocks."""
     return sum(side.room for side in sides(shape, LARGEST))
 
 
 def parted(kept: Tensor, of: Sequence[Side]) -> list[Tensor]:
-    """Return the blocks of each side from one vector (*, room), which may be longer than that."""
+    """Return what is kept of each side from one vector (*, room), which may be longer than that."""
     rooms = [side.room for side in of]
-    parts = torch.split(kept[..., : sum(rooms)], rooms, dim=-1)
-    return [side.blocks(part) for side, part in zip(of, parts, strict=True)]
+    return list(kept.split_with_sizes([*rooms, kept.shape[-1] - sum(rooms)], dim=-1)[:-1])
 
 
 def packed(blocks: Sequence[Tensor], of: Sequence[Side], like: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ from ..modules.linear import widths
 from ..operations.decompositions import cholesky
 from .representation import Representation
 
+# The axes of the matrices of a layer's groups where there is no axis of members.
+_ALONE = 3
+
 
 class Factors(NamedTuple):
     """A and B, or their damped inverses."""
@@ -46,7 +49,7 @@ def _identity(layer: Layer, params: Tensors) -> Factors:
 def estimate(seen: Seen) -> Factors:
     """Return the factors of a layer whose weight is a matrix."""
     inputs, slopes = roots(seen)
-    return Factors(inputs.mT @ inputs, slopes.mT @ slopes)
+    return Factors(product(inputs.mT, inputs), product(slopes.mT, slopes))
 
 
 def roots(seen: Seen) -> Factors:
@@ -92,16 +95,17 @@ def inverse(matrix: Tensor, damping: Tensor) -> Tensor:
 
 def apply(inverses: Sequence[Tensor], layer: Layer, grads: Tensors, members: int) -> list[Tensor]:
     """Return B^-1 G A^-1 of the layer's gradients."""
-    matrix = MATRIX[layer.kind].join(layer, grads, members)
     inputs, slopes = inverses
-    if (
-        not members and len(matrix) == 1
-    ):  # where matrices are small, those without axes in front take up to half the time
-        inputs, slopes, matrix = inputs[0], slopes[0], matrix[0]
-    turned = slopes @ matrix
+    turned = product(slopes, MATRIX[layer.kind].join(layer, grads, members))
     # Part by part, so that none is a view of a larger matrix.
     parts = inputs.split_with_sizes(widths(layer, inputs.shape[-1]), dim=-1)
-    return [(turned @ part).view_as(like) for part, like in zip(parts, grads, strict=True)]
+    return [product(turned, part).view_as(like) for part, like in zip(parts, grads, strict=True)]
+
+
+def product(one: Tensor, other: Tensor) -> Tensor:
+    """Return the product of matrices (*, G, ., .), or one of G for all; `@` takes a third longer for small ones of one model."""
+    plain = one.ndim == other.ndim == _ALONE and one.shape[0] == other.shape[0]
+    return torch.bmm(one, other) if plain else one @ other
 
 
 def dense(factors: Sequence[Tensor]) -> Tensor:
