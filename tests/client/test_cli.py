@@ -139,7 +139,7 @@ def test_time_spent_ends_with_5_and_leaves_the_study_running(
 ) -> None:
     service.step = step
     output = tmp_path / "tuned.json"
-    result = tuneup("run", study_file, "--json", "--timeout", "0.3s", *(["--output", output] if step else []))
+    result = tuneup("run", study_file, "--json", "--timeout", "0.9s", *(["--output", output] if step else []))
     study_id, study = next(iter(service.studies.items()))
     assert (result.exit_code, study["state"]) == (5, "running")
     assert f"goes on running; look again with `tuneup status {study_id}`" in result.stderr

@@ -241,8 +241,8 @@ def test_waiting_ends_with_the_time_given(client: tuneup.Client, service: FakeSe
     study = client.create_study(definition)
     begun = time.monotonic()
     with pytest.raises(errors.TimedOut, match="goes on running"):
-        study.wait(timeout=0.2, poll=0.05)
-    assert 0.2 <= time.monotonic() - begun < 1.0
+        study.wait(timeout=0.2, poll=60)
+    assert 0.2 <= time.monotonic() - begun < 30
     assert study.state == "running"
 
 
@@ -250,11 +250,11 @@ def test_a_silent_service_does_not_stretch_the_time_given(
     client: tuneup.Client, service: FakeService, definition: Definition
 ) -> None:
     study = client.create_study(definition)
-    service.mishaps.extend([Mishap(hang=2.0)] * 5)
+    service.mishaps.extend([Mishap(hang=60.0)] * 5)
     begun = time.monotonic()
     with pytest.raises(errors.TimedOut):
         study.wait(timeout=0.3, poll=0.05)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 30
 
 
 def test_waiting_survives_a_restart_of_the_service(

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from models.session import Database
+from tests.support.crew import held_by
 from tests.support.deployment import Deployment, celery_workers, composed, descendants, embedded, wait_for
 from tests.support.ledger import Ledger, broken_promises
 from tests.support.redis_server import Broker
@@ -76,24 +78,34 @@ def _running(study: Study) -> int:
     return int(study.refresh().progress["running"])
 
 
-def _promises(url: str) -> list[str]:
+def _six_run_and_it_holds_one(study: Study, ledger: Ledger, worker: psutil.Process) -> bool:
+    return _running(study) >= 6 and held_by(ledger, worker) > 0
+
+
+@contextmanager
+def _ledger(url: str) -> Iterator[Ledger]:
     database = Database(url)
     try:
-        ledger = Ledger(database, project=1)
-        assert ledger.rows("lease") == []
-        return broken_promises(ledger)
+        yield Ledger(database, project=1)
     finally:
         database.dispose()
+
+
+def _promises(url: str) -> list[str]:
+    with _ledger(url) as ledger:
+        assert ledger.rows("lease") == []
+        return broken_promises(ledger)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_grid_of_64_points_with_8_workers_of_which_two_are_killed(start: Start) -> None:
-    with start(workers=8) as (service, url):
+    with start(workers=8) as (service, url), _ledger(url) as ledger:
         mains = _mains(8)
         study = service.client.create_study(GRID64)
         for victim in mains[:2]:
-            wait_for(lambda: _running(study) >= 6, seconds=120, what="six trials running")
+            at_work = partial(_six_run_and_it_holds_one, study, ledger, victim)
+            wait_for(at_work, seconds=120, what="six trials running, one with this worker")
             _kill_all(victim)
         study.wait(timeout=400)
         trials = list(study.trials())
@@ -114,8 +126,7 @@ def test_a_budget_of_32_with_16_workers_is_32_whatever_is_killed(start: Start) -
         _mains(16)
         study = service.client.create_study(RANDOM32)
         kills = 0
-        while _running(study) == 0:
-            time.sleep(0.2)
+        wait_for(lambda: _running(study) > 0, seconds=120, what="a trial running")
         while kills < 12 and study.refresh().state == "running":
             worker = rng.choice(_mains(1))
             victims = [worker, *descendants(worker.pid)]

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from models.session import Database
+from tests.support.crew import held_by
 from tests.support.deployment import Deployment, celery_workers, composed, descendants, embedded, wait_for
 from tests.support.ledger import Ledger, broken_promises
 from tuneup import Study
@@ -65,12 +66,6 @@ def trainer_of(worker: psutil.Process) -> psutil.Process | None:
             if "training" in child.cmdline():
                 return child
     return None
-
-
-def held_by(ledger: Ledger, worker: psutil.Process) -> int:
-    """Return how many trials a worker holds: its supervisor is named by the process that it runs in."""
-    ours = [f"-{child.pid}-" for child in descendants(worker.pid)]
-    return sum(any(part in lease.worker for part in ours) for lease in ledger.rows("lease"))
 
 
 def lost(ledger: Ledger) -> Counter[str]:

@@ -80,7 +80,20 @@ def settle(ledger: Ledger, study: str, seconds: float = 90) -> list[Any]:
 
 def trainer(process: subprocess.Popen[bytes]) -> psutil.Process:
     """Return the trainer below a worker."""
-    return next(child for child in descendants(process.pid) if any(w.startswith("training") for w in child.cmdline()))
+    return next(child for child in descendants(process.pid) if any(w.startswith("training") for w in _words(child)))
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Return the command line of a process; none where it has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(process.cmdline())
+    return []
+
+
+def held_by(ledger: Ledger, worker: psutil.Process) -> int:
+    """Return how many trials a worker holds: its supervisor is named by the process that it runs in."""
+    ours = [f"-{child.pid}-" for child in descendants(worker.pid)]
+    return sum(any(part in lease.worker for part in ours) for lease in ledger.rows("lease"))
 
 
 def alive(process: psutil.Process) -> bool:

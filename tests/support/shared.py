@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    ready: Callable[[], bool], *, what: str, process: subprocess.Popen[bytes], seconds: float = 20.0
+    ready: Callable[[], bool], *, what: str, process: subprocess.Popen[bytes], seconds: float = 60.0
 ) -> None:
     """Return once `ready()`; raise RuntimeError when the process ends or the time is over."""
     end = time.monotonic() + seconds
@@ -74,6 +74,7 @@ def stop(server: Server) -> None:
             process.wait(STOP_SECONDS)
         except psutil.TimeoutExpired:
             process.kill()
+            process.wait(STOP_SECONDS)
     if server.folder is not None:
         shutil.rmtree(server.folder, ignore_errors=True)
 

@@ -46,6 +46,10 @@ class Supervisor:
             seen.append(self.receive())
         return seen
 
+    def receive_rest(self) -> list[dict[str, Any]]:
+        """Return what an ended process had said; of a last line that it did not end, nothing."""
+        return [protocol.decode(line) for line in self._lines if line.endswith(b"\n")]
+
     def start(self, trial: str, objective: dict[str, Any], params: dict[str, Any], **more: Any) -> None:
         message = {"type": "start", "trial": trial, "attempt": 1, "objective": objective, "params": params}
         self.send(message | {"seed": 7, "wait": False, "checkpoints": None} | more)

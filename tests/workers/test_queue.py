@@ -39,7 +39,7 @@ class SlowApp:
         assert name == LOOK
         self.sent.append(queue)
         self.sending.set()
-        self.answer.wait(10)
+        self.answer.wait(30)
 
 
 def test_a_nudge_is_one_json_message_that_expires(redis_url: str) -> None:
@@ -145,11 +145,11 @@ def test_nudges_while_one_is_being_sent_come_to_one_more() -> None:
     app, queue = SlowApp(), uuid.uuid4().hex
     doorbell = Doorbell(cast("Celery", app))
     doorbell.nudge([queue])
-    app.sending.wait(5)
+    assert app.sending.wait(20)
     for _ in range(1000):
         doorbell.nudge([queue])
     app.answer.set()
-    doorbell.close()
+    doorbell.close(timeout=20)
     assert app.sent == [queue, queue]
 
 
@@ -185,8 +185,8 @@ def test_a_failed_send_is_not_the_last() -> None:
     for queue in queues:
         app.sending.clear()
         doorbell.nudge([queue])
-        assert app.sending.wait(5)
-    doorbell.close()
+        assert app.sending.wait(20)
+    doorbell.close(timeout=20)
     assert app.sent == queues
 
 
@@ -216,7 +216,7 @@ def test_garbage_in_the_queue_ends_no_worker(broker: Broker, sqlite_url: str) ->
             doorbell = Doorbell(make_app(broker.url))
             _until(lambda: queue.llen("cpu") == 0)
             doorbell.nudge(["cpu"])
-            doorbell.close()
+            doorbell.close(timeout=20)
             _until(lambda: queue.llen("cpu") == 0)
             assert worker.poll() is None
         finally:

@@ -163,7 +163,8 @@ def test_another_study_gets_its_turn(ledger: Ledger, monkeypatch: pytest.MonkeyP
 
 def test_who_waited_is_next_though_it_has_had_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.slices.YIELD_SECONDS", 0.0)
-    stage = Stage(ledger, monkeypatch, slice_seconds=0.2)
+    # Long enough for both of the new ones to have joined.
+    stage = Stage(ledger, monkeypatch, slice_seconds=2.0)
     old = ledger.create(definition(trials=6))
     other = ledger.worker("other")
     other.finish([done(claim) for claim in other.claim(queue="cpu", capacity=5)])
