@@ -92,6 +92,7 @@ def test_requests_made_from_the_document(stage: Stage, case: Case[Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # one operation may take minutes
 @described(MANY).parametrize()
 def test_many_requests_made_from_the_document(stage: Stage, case: Case[Any]) -> None:
     answer(stage, case)
