@@ -117,8 +117,9 @@ def running(words: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         try:
             process.wait(40)
         finally:
-            for left in [member for member in family if member.is_running() and member.status() != "zombie"]:
-                left.kill()
+            for left in family:
+                with suppress(psutil.NoSuchProcess):
+                    left.kill()
 
 
 def descendants(pid: int) -> list[psutil.Process]:
