@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,10 @@ def _running(study: Study) -> int:
     return int(study.refresh().progress["running"])
 
 
-def _six_run_and_it_holds_one(study: Study, ledger: Ledger, worker: psutil.Process) -> bool:
-    return _running(study) >= 6 and held_by(ledger, worker) > 0
+def _one_at_work(ledger: Ledger, workers: list[psutil.Process]) -> psutil.Process:
+    """Wait until one of these workers holds a trial; return it."""
+    wait_for(lambda: any(held_by(ledger, worker) for worker in workers), seconds=120, what="a worker at work")
+    return max(workers, key=lambda worker: held_by(ledger, worker))
 
 
 @contextmanager
@@ -103,10 +104,9 @@ def test_a_grid_of_64_points_with_8_workers_of_which_two_are_killed(start: Start
     with start(workers=8) as (service, url), _ledger(url) as ledger:
         mains = _mains(8)
         study = service.client.create_study(GRID64)
-        for victim in mains[:2]:
-            at_work = partial(_six_run_and_it_holds_one, study, ledger, victim)
-            wait_for(at_work, seconds=120, what="six trials running, one with this worker")
-            _kill_all(victim)
+        for _ in range(2):
+            wait_for(lambda: _running(study) >= 6, seconds=120, what="six trials running")
+            _kill_all(_one_at_work(ledger, mains))
         study.wait(timeout=400)
         trials = list(study.trials())
         assert _promises(url) == []
