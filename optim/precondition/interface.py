@@ -146,8 +146,12 @@ class Preconditioner:
         if own is None:  # of before layers were saved: the first mini-batch shows them
             self._saved = saved["state"]
             return
-        self._link, self._state = self._begun(own, saved["state"])
-        self.layers, self._saved = own, None
+        begun = self._begun(own, saved["state"])
+        self.layers = own
+        if self._link is None:  # placed at the first step, where the parameters are by then
+            self._saved = saved["state"]
+        else:
+            (self._link, self._state), self._saved = begun, None
 
     def _begun(self, layers: Sequence[Layer], saved: Mapping[str, Any] | None) -> tuple[Any, Any]:
         """Return the method's link for these layers, and its state, as it was saved or at its beginning."""
@@ -209,7 +213,8 @@ class Preconditioner:
         return lambda: functional_call(_Closed(model, closure), tensors, ())
 
     def _hyper(self, lr: float | None) -> dict[str, Tensor]:
-        return self._options | ({"lr": _number(0.0), "kl_clip": _number(0.0)} if lr is None else {"lr": _number(lr)})
+        step = {"lr": _number(0.0), "kl_clip": _number(0.0)} if lr is None else {"lr": _number(float(lr))}
+        return self._options | step
 
 
 class _Closed(nn.Module):

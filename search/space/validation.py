@@ -134,7 +134,7 @@ def _factor_faults(name: str, parameter: DerivedParameter, by: Parameter) -> Ite
         message = f"must have a number for each value of {parameter.by}, and lacks {', '.join(lacking)}"
         yield Fault(f"space.{name}.factors", message)
     valid = ", ".join(map(repr, values[:20]))
-    for factor in factors.keys() - {*values}:
+    for factor in sorted(factors.keys() - {*values}):
         yield Fault(f"space.{name}.factors.{factor}", f"is not a value of {parameter.by}; valid are {valid}")
 
 

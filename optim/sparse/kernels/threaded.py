@@ -14,7 +14,7 @@ from .interface import Layer, Lists
 T = TypeVar("T")
 
 # A thread is worth its beginning from so many numbers on.
-_WORTH = 200_000
+_WORTH = 1_000_000
 
 
 class CompiledKernels:

@@ -166,6 +166,21 @@ def test_a_resumed_run_has_the_layers_that_the_first_mini_batch_showed(
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_a_state_is_placed_where_the_parameters_are_at_the_first_step() -> None:
+    saved, model = stepped("kfac", network()).precondition.state_dict(), network()
+    precondition = Preconditioner(model, "kfac", interval=10)
+    precondition.load_state_dict(saved)
+    model.double()
+
+    def closure() -> tuple[Tensor, Tensor]:
+        outputs = model(INPUTS.double())
+        return F.cross_entropy(outputs, TARGETS), outputs
+
+    precondition.backward(closure)
+    state = precondition.state_dict()["state"]
+    assert {tensor.dtype for tensor in [*state["curvature"], *state["inverse"]]} == {torch.float64}
+
+
 def test_a_state_without_a_preconditioner_is_refused() -> None:
     saved = build("momentum", network(), lr=0.01).state_dict()
     with pytest.raises(ValueError, match="no preconditioner in it: it is of an optimizer that is not kfac"):
