@@ -146,7 +146,7 @@ class Preconditioner:
         if own is None:  # of before layers were saved: the first mini-batch shows them
             self._saved = saved["state"]
             return
-        begun = self._begun(own, saved["state"])
+        begun = self._begun(own, saved["state"])  # refused now where it does not fit
         self.layers = own
         if self._link is None:  # placed at the first step, where the parameters are by then
             self._saved = saved["state"]

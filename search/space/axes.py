@@ -51,7 +51,7 @@ def _stepped(low: float, high: float, step: float) -> Axis:
     size = int((decimal(high) - first) / stride) + 1
 
     def place(value: Value) -> int | None:
-        index = lattice_index(value, low, step) if is_number(value) else None  # type: ignore[arg-type]
+        index = lattice_index(value, low, step) if is_number(value) else None
         return index if index is not None and 0 <= index < size else None
 
     return Axis(size=size, at=lambda index: float(first + index * stride), place=place)

@@ -46,6 +46,6 @@ def share_of(parameter: Searched, value: Value) -> float | None:
         return None if place is None else (place + 0.5) / axis.size
     if isinstance(parameter, CategoricalParameter) or not is_number(value):
         return None
-    if not parameter.low <= value <= parameter.high:  # type: ignore[operator]  # a number, as was just seen
+    if not parameter.low <= value <= parameter.high:
         return None
-    return share(parameter.scale, parameter.low, parameter.high, value)  # type: ignore[arg-type]
+    return share(parameter.scale, parameter.low, parameter.high, value)

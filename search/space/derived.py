@@ -50,7 +50,7 @@ def _value(parameter: DerivedParameter, point: Mapping[str, Value]) -> float | N
     ):
         return None
     of, factor = point.get(parameter.of), _factor(parameter, point.get(parameter.by))
-    return float(of * factor) if is_number(of) and factor is not None else None  # type: ignore[operator]
+    return float(of * factor) if is_number(of) and factor is not None else None
 
 
 def _factor(parameter: DerivedParameter, by: Value) -> float | None:
@@ -59,7 +59,7 @@ def _factor(parameter: DerivedParameter, by: Value) -> float | None:
         return (parameter.factors or {}).get(by) if isinstance(by, str) else None
     if parameter.reference is None or not is_number(by):
         return None
-    ratio: float = by / parameter.reference  # type: ignore[operator]
+    ratio = by / parameter.reference
     return math.sqrt(ratio) if parameter.rule == "sqrt" else ratio
 
 
@@ -104,4 +104,4 @@ def _own_bounds(parameter: Parameter) -> tuple[float, float] | None:
     numbers = [value for value in values if is_number(value)]
     if not numbers or len(numbers) < len(values):
         return None
-    return min(numbers), max(numbers)  # type: ignore[type-var, return-value]
+    return min(numbers), max(numbers)

@@ -269,7 +269,7 @@ def _derived_value_faults(the_plan: Plan, params: Mapping[str, Value]) -> Iterat
     roots = {node.name: params[node.name] for node in the_plan.order if node.name in params}
     for name, value in derive(the_plan.derivations, roots).items():
         given = params[name]
-        if not is_number(given) or not math.isclose(given, value, rel_tol=_NEAR):  # type: ignore[arg-type]
+        if not (is_number(given) and is_number(value) and math.isclose(given, value, rel_tol=_NEAR)):
             yield Fault(name, f"follows from the others as {value!r}: leave it out")
 
 

@@ -71,7 +71,7 @@ def propose(
     """
     pool = _pool(columns, process, rng)
     extra = bonus(pool.rows)
-    best = float(process.predict(process.rows)[0].min())
+    best = float((process.across(process.places) @ process.weights).min())
     chosen: list[Proposal] = []
     for turn in turns:
         gain = log_improvement(pool.mean, pool.deviation, best)
