@@ -83,7 +83,6 @@ class Tuner:
         """Take this way no more: memory does not hold what it needs."""
         self._limits = replace(self._limits, ways=tuple(each for each in self._limits.ways if each != way))
         self._untried = [each for each in self._untried if each != way]
-        self._doubted = self._doubted if self._untried else None
         self._seen.pop(way, None)
         if self._chosen == way:
             self._chosen = self._best_without()[0] if any(self._seen.values()) else SCAN
