@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 from training import files, lines
@@ -69,6 +70,8 @@ class Run:
         self._resume = resume
         self._pulse = Pulse(channel, start.trial)
         self._measured: dict[int, Mapping[str, float]] = {}
+        self._missing: Path | None = None
+        self._kept = False
         self._last_word: lines.LastWord | None = None
         self._stop: Order | None = None
         self._errors = b""
@@ -127,17 +130,22 @@ class Run:
         self._pulse.put_off()
 
     def _announce(self, said: lines.Finished) -> None:
-        """Bring a checkpoint to disk and tell of it. A trial without a folder for them has none."""
+        """Bring a checkpoint to disk and tell of it. A trial without a folder for them has none.
+
+        One that is not there is passed over: a command that is faster than we are has removed it for a newer one.
+        """
         kept = self._start.checkpoints
         if kept is None:
             return
-        if not (said.path.is_file() and said.path.resolve().is_relative_to(kept.folder.resolve())):
-            raise Over("failed", f"checkpoint {said.path} is no file in the folder that was given for them")
         try:
+            if _elsewhere(said.path, kept.folder):
+                raise Over("failed", f"checkpoint {said.path} is no file in the folder that was given for them")
             saved = files.seal(said.path, said.step)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # gone, unreadable, too long a name, or a loop of links
+            self._missing = self._missing or said.path
             _say(f"checkpoint {said.path.name} cannot be kept, the trial goes on without: {error}")
             return
+        self._kept = True
         self._channel.send(checkpoint_message(self._start.trial, saved))
         self._pulse.put_off()
 
@@ -155,7 +163,7 @@ class Run:
             reason = f"the command exited with status {status}" + (f": {last}" if last else "")
             return Outcome("failed", reason[:REASON_CHARACTERS], self.errors or None)
         if self._measured:
-            return Outcome("completed")
+            return Outcome("completed", self._without_checkpoint())
         return self._nothing_new()
 
     def _nothing_new(self) -> Outcome:
@@ -164,6 +172,14 @@ class Run:
             return Outcome("failed", _NOTHING_MEASURED)
         self._channel.send({"type": "resumed", "trial": self._start.trial, "step": self._resume.step})
         return Outcome("completed")
+
+    def _without_checkpoint(self) -> str | None:
+        """Say of a command that named checkpoints, of which not one could be kept, which was the first."""
+        if self._kept or self._missing is None:
+            return None
+        return f"no checkpoint was kept; the first that was named could not be read: {self._missing}"[
+            :REASON_CHARACTERS
+        ]
 
     def _finish(self) -> None:
         """Wait for the end of the command and of our threads."""
@@ -223,6 +239,11 @@ def _prepare(start: Start) -> Saved | None:
         return None
     files.make_folder(start.checkpoints.folder)
     return files.newest_sound(start.checkpoints.resume)
+
+
+def _elsewhere(path: Path, folder: Path) -> bool:
+    """Say whether a path leads out of the folder, or to something there that is no file."""
+    return not path.resolve().is_relative_to(folder.resolve()) or (path.exists() and not path.is_file())
 
 
 def _die(death: Died, errors: str) -> NoReturn:

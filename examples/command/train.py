@@ -71,7 +71,9 @@ def epoch(state: dict[str, Any], points: list[tuple[float, float]], *, rate: flo
             speeds[power] = momentum * speeds[power] - rate * error * x**power
             weights[power] += speeds[power]
     state |= {"step": state["step"] + 1, "random": draw.getstate()}
-    return sum((value(weights, x) - y) ** 2 for x, y in points) / len(points)
+    errors = [value(weights, x) - y for x, y in points]
+    # Not `error ** 2`: where a float outgrows its range, a power raises OverflowError and a product is infinite.
+    return sum(error * error for error in errors) / len(points)
 
 
 def value(weights: list[float], x: float) -> float:

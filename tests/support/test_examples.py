@@ -1,5 +1,6 @@
 """The studies in `examples/` are valid, and what their comments say of them is true."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -103,3 +104,12 @@ def test_the_demo_ends_with_a_good_configuration() -> None:
     ended = subprocess.run([sys.executable, "examples/demo.py"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "best configuration: " in ended.stdout
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8, 0.95])
+def test_the_command_says_that_it_diverges_at_the_greatest_rates(momentum: float) -> None:
+    told = {"params": {"rate": 1.0, "momentum": momentum}, "options": {}, "seed": 1, "resume": None, "checkpoint": None}
+    command = [sys.executable, str(ROOT / "examples" / "command" / "train.py")]
+    done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, check=True)
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last.get("outcome"), done.stderr) == ("diverged" if momentum else None, "")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.training.supervisor import ROOT, Supervisor, of_type
+from training.protocol import REASON_CHARACTERS
 
 Message = dict[str, Any]
 Write = Callable[..., Message]
@@ -386,15 +387,47 @@ def test_one_that_begins_anew_did_not_go_on(adaptor: Supervisor, objective: Writ
     assert [message["type"] for message in seen] == ["measurement"] * 5 + ["done"]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/gone.pt", "{folder}", "{folder}/../train.py"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "{folder}", "{folder}/../train.py", "{folder}/pipe"])
 def test_a_checkpoint_from_elsewhere_is_refused(
     adaptor: Supervisor, objective: Write, tmp_path: Path, path: str
 ) -> None:
     kept = tmp_path / "kept"
-    program = f"say(checkpoint={path.format(folder=kept)!r}, step=1); time.sleep(600)"
+    named = path.format(folder=kept)
+    program = f"os.mkfifo('{kept}/pipe'); say(checkpoint={named!r}, step=1); time.sleep(600)"
     done = run(adaptor, objective(program), checkpoints={"folder": str(kept), "seconds": 30, "resume": []})[-1]
     assert done["outcome"] == "failed"
     assert "is no file in the folder that was given" in done["reason"]
+
+
+def test_a_checkpoint_that_was_removed_for_a_newer_one_is_passed_over(
+    adaptor: Supervisor, objective: Write, tmp_path: Path
+) -> None:
+    program = """
+        folder = hear()["checkpoint"]
+        for step in range(1, 4):
+            open(f"{folder}/1-{step}.pt", "w").write(str(step))
+        os.remove(f"{folder}/1-1.pt")
+        for step in range(1, 4):
+            say(step=step, values={"loss": 1 / step})
+            say(checkpoint=f"{folder}/1-{step}.pt", step=step)
+    """
+    given = {"folder": str(tmp_path / "kept"), "seconds": 30, "resume": []}
+    seen = run(adaptor, objective(program), checkpoints=given)
+    assert [message["step"] for message in of_type(seen, "checkpoint")] == [2, 3]
+    assert (seen[-1]["outcome"], seen[-1]["reason"]) == ("completed", None)
+
+
+@pytest.mark.parametrize("name", ["wrong.pt", "loop", "x" * 300])
+def test_one_that_never_had_a_checkpoint_says_so(
+    adaptor: Supervisor, objective: Write, tmp_path: Path, name: str
+) -> None:
+    wrong = tmp_path / "kept" / name
+    loop = str(wrong.parent / "loop")
+    program = MEASURE + f"os.symlink({loop!r}, {loop!r}); say(checkpoint={str(wrong)!r}, step=1)"
+    done = run(adaptor, objective(program), checkpoints={"folder": str(wrong.parent), "seconds": 30, "resume": []})[-1]
+    assert done["outcome"] == "completed"
+    said = f"no checkpoint was kept; the first that was named could not be read: {wrong}"
+    assert done["reason"] == said[:REASON_CHARACTERS]
 
 
 def test_without_a_folder_checkpoints_are_not_ours(adaptor: Supervisor, objective: Write) -> None:
