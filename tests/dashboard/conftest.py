@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect
 from pydantic import SecretStr
 
 from api.app import create_app
@@ -24,6 +25,9 @@ from search.clock import utc_now
 from search.studies.service import create_study
 from search.trials.dispatch import Claim, Dispatcher, Result
 from settings import Settings
+
+# Milliseconds that a page may take on a busy machine; as a rule it takes a tenth of a second.
+expect.set_options(timeout=60_000)
 
 STUDY: dict[str, Any] = {
     "name": "wine",

@@ -13,7 +13,7 @@ PATIENCE = 60_000
 
 def pictures_are_drawn(page: Page) -> None:
     for figure in FIGURES:
-        expect(page.locator(figure)).not_to_have_js_property("naturalWidth", 0, timeout=PATIENCE)
+        expect(page.locator(figure)).not_to_have_js_property("naturalWidth", 0)
 
 
 def sources(page: Page) -> list[str | None]:

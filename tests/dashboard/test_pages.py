@@ -141,7 +141,7 @@ def test_a_measured_study_links_to_its_comparison(hurried: Watched, site: Site) 
     site.end(0.5)
     later(page)
     card = page.get_by_role("region", name="Side by side")
-    expect(card).to_contain_text("Each optimizer at its best configuration", timeout=10_000)
+    expect(card).to_contain_text("Each optimizer at its best configuration")
     links = {link.inner_text(): str(link.get_attribute("href")) for link in card.get_by_role("link").all()}
     assert list(links) == ["figure", "table", "data"]
     read = {title: page.request.get(f"{site.url}{address}") for title, address in links.items()}
@@ -174,7 +174,7 @@ def test_a_finished_trial_appears_by_itself(hurried: Watched, site: Site) -> Non
 
     claim = site.end(0.125)
     later(page)
-    expect(page.locator("tbody tr[id]")).to_have_count(2, timeout=10_000)
+    expect(page.locator("tbody tr[id]")).to_have_count(2)
     row_begins(page, claim.number, str(claim.number), "completed", "0.12500")
     expect(page.locator("tr.best > th")).to_have_text(str(claim.number))
     expect(page.locator(".figure")).to_have_text("0.12500")
@@ -187,7 +187,7 @@ def test_a_finished_trial_appears_by_itself(hurried: Watched, site: Site) -> Non
 
     site.end(0.25)
     later(page)
-    expect(page.locator("h1 .state")).to_have_text("completed", timeout=10_000)
+    expect(page.locator("h1 .state")).to_have_text("completed")
     expect(page.locator("#live")).to_have_text("ended")
     # The last picture may still be on its way.
     asked = hurried.asked.count(f"/v1/studies/{study}")
@@ -218,7 +218,7 @@ def test_a_lost_connection_is_said_and_mended(hurried: Watched, site: Site) -> N
     expect(page.locator("#live")).to_contain_text("connection lost")
     page.unroute("**/v1/studies/*")
     later(page, 60)
-    expect(page.locator("#live")).to_have_text("live", timeout=10_000)
+    expect(page.locator("#live")).to_have_text("live")
 
 
 def test_a_new_study_appears_in_the_list(hurried: Watched, site: Site) -> None:
@@ -228,7 +228,7 @@ def test_a_new_study_appears_in_the_list(hurried: Watched, site: Site) -> None:
     expect(page.locator("#live")).to_have_text("live")
     site.add(name="later")
     later(page)
-    expect(page.get_by_role("link", name="later")).to_be_visible(timeout=10_000)
+    expect(page.get_by_role("link", name="later")).to_be_visible()
     assert hurried.wrong() == []
 
 

@@ -12,7 +12,7 @@ from tests.support.players import Act, Message, Troupe, completes
 from workers.habits import Habits
 from workers.supervisor import Supervisor
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Stage:
