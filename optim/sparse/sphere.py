@@ -9,7 +9,7 @@ from torch import Tensor
 from .checks import check_finite, named
 from .thresholds import expected_share
 
-# What is so much nearer to the center than the farthest input differs from it by rounding alone.
+# What is so much nearer to the mean than the farthest input differs from it by the rounding of what they were made of.
 _NOTHING = 1e-6
 
 
@@ -23,7 +23,9 @@ class Sphere:
     def of(cls, inputs: Tensor, *, centered: bool) -> "Sphere":
         """Learn the center of inputs (n, d): their mean, or 0. Raise ValueError for what is not finite."""
         check_finite(inputs, "input")
-        return cls(inputs.mean(dim=0) if centered else inputs.new_zeros(inputs.shape[1]))
+        # A sum in float32 would be off by many roundings, or beyond its numbers.
+        center = inputs.mean(dim=0, dtype=torch.float64).to(inputs.dtype)
+        return cls(center if centered else torch.zeros_like(center))
 
     def project(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs (n, d) on the sphere, and how far from the center they were (n,).
@@ -34,7 +36,7 @@ class Sphere:
         away = inputs - self.center
         # In float32 squares of very large or small numbers would be infinite or 0.
         lengths = away.double().norm(dim=1)
-        nowhere = lengths <= _NOTHING * lengths.max()
+        nowhere = self._nowhere(away, lengths)
         if nowhere.any():
             what = "equal to the mean" if self.center.any() else "zero"
             raise ValueError(f"{named(nowhere)} {what}, and cannot lie on the unit sphere: leave out these examples")
@@ -44,6 +46,11 @@ class Sphere:
             )
         lengths = lengths.to(inputs.dtype)
         return away / lengths.unsqueeze(1), lengths
+
+    def _nowhere(self, away: Tensor, lengths: Tensor) -> Tensor:
+        """Say which inputs are in the center but for rounding (n,), so `away` from it, and by such `lengths`: in 0, zeros."""
+        rounded = (away.abs() <= torch.finfo(away.dtype).eps * self.center.abs()).all(dim=1)
+        return rounded | (lengths <= _NOTHING * lengths.max()) if self.center.any() else rounded
 
     def restore(self, points: Tensor, lengths: Tensor) -> Tensor:
         """Return what was projected to these points."""

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optim.sparse.sphere import Sphere, report
@@ -16,6 +16,7 @@ def raw(seed: int, *, scale: float = 3.0, shift: float = 2.0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("centered", [False, True])
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e3, 1e30]))
 def test_all_come_to_length_one_and_back(centered: bool, seed: int, scale: float) -> None:
     inputs = raw(seed, scale=scale, shift=2.0 * scale)
@@ -45,6 +46,43 @@ def test_rows_in_the_center_are_refused_by_number() -> None:
     inputs[4] = sphere.center
     with pytest.raises(ValueError, match=r"^input 4 is equal to the mean"):
         sphere.project(inputs)
+
+
+@pytest.mark.parametrize("others", [0, 50])
+def test_what_differs_from_the_center_by_rounding_is_refused_whoever_is_with_it(others: int) -> None:
+    sphere = Sphere.of(raw(0, shift=1000.0), centered=True)
+    near = torch.nextafter(sphere.center, sphere.center + 1.0).unsqueeze(0)
+    with pytest.raises(ValueError, match=r"^input 0 is equal to the mean"):
+        sphere.project(torch.cat([near, raw(1, shift=1000.0)[:others]]))
+
+
+@pytest.mark.parametrize("value", [0.1, 1234.567, 3e38])
+def test_inputs_that_are_all_the_same_are_refused(value: float) -> None:
+    inputs = torch.full((50, 3), value)
+    with pytest.raises(ValueError, match=r"^inputs 0, 1, 2, 3, 4 and 45 more are equal to the mean"):
+        Sphere.of(inputs, centered=True).project(inputs)
+
+
+def test_large_numbers_have_a_mean() -> None:
+    inputs = raw(0, scale=1e37, shift=2e38)
+    sphere = Sphere.of(inputs, centered=True)
+    torch.testing.assert_close(sphere.center.double(), inputs.double().mean(0))
+    assert (sphere.project(inputs)[0].norm(dim=1) - 1.0).abs().max() < 1e-6
+
+
+def test_one_input_far_out_makes_no_zeros_of_the_others() -> None:
+    inputs = raw(0)
+    inputs[3] *= 1e9
+    on_it, _ = Sphere.of(inputs, centered=False).project(inputs)
+    assert (on_it.norm(dim=1) - 1.0).abs().max() < 1e-6
+
+
+def test_zeros_among_standardized_inputs_are_equal_to_the_mean() -> None:
+    inputs = raw(0)
+    inputs[7] = inputs[torch.arange(50) != 7].mean(0)
+    standard = (inputs - inputs.mean(0)) / inputs.std(0)
+    with pytest.raises(ValueError, match=r"^input 7 is equal to the mean"):
+        Sphere.of(standard, centered=True).project(standard)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
