@@ -22,7 +22,7 @@ def check_finite(rows: Tensor, what: str) -> None:
 
 
 def check_rows(rows: Tensor, what: str, *, features: int | None = None) -> None:
-    """Raise ValueError for what is no finite matrix of float32, (n, d), in one piece on the CPU."""
+    """Raise ValueError for what is no finite matrix of float32, (n, d), in one piece on the CPU and without gradients."""
     shape = tuple(rows.shape)
     if rows.dim() != 2 or 0 in shape:
         raise ValueError(f"{what}s must be the rows of a matrix (n, d), got shape {shape}")
@@ -33,6 +33,8 @@ def check_rows(rows: Tensor, what: str, *, features: int | None = None) -> None:
             f"{what}s must be float32, contiguous and on the CPU, got {rows.dtype} on {rows.device}: "
             "use .float().cpu().contiguous()"
         )
+    if rows.requires_grad:
+        raise ValueError(f"{what}s are moved in place, and must not require gradients: use .detach()")
     check_finite(rows, what)
 
 

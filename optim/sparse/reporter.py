@@ -103,7 +103,7 @@ class HalfSpaceReporter:
         if distances.shape != neurons.shape or not ((distances >= 0) & distances.isfinite()).all():
             raise ValueError(
                 f"each of {len(neurons)} neurons needs a finite distance of at least 0 by which it was moved, "
-                f"got {tuple(distances.shape)} of them, the least {distances.min() if len(distances) else None}"
+                f"got {tuple(distances.shape)} of them, the least {distances.min() if distances.numel() else None}"
             )
         paths, allowance = self.layer.paths, self._back_end.allowance(self._threshold)
         moved = torch.unique(neurons)

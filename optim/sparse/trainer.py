@@ -13,6 +13,7 @@ from .back_ends.dense import Dense
 from .back_ends.interface import BackEnd, Counters
 from .back_ends.margin_lists import MarginLists, preview
 from .back_ends.table import BACK_ENDS, DEFAULT_SLACK, TOO_LARGE, Options
+from .checks import check_on_sphere, check_rows
 from .costs import Spent, Survey
 from .kernels.interface import Kernels
 from .sgd import Batch, Clock, Model, dense_step, sparse_step
@@ -32,12 +33,15 @@ _MOST_REACH = 2.0
 class SparseSgd:
     """Steps a model. `counters` and `building` (seconds) say what it took.
 
-    Raise ValueError where lists, or a tree, are the only way allowed, and do not fit into memory.
+    Raise ValueError for inputs that are not on the unit sphere, for which lists would miss neurons, and where lists, or a
+    tree, are the only way allowed, and do not fit into memory.
     """
 
     def __init__(
         self, model: Model, kernels: Kernels, *, slack: float = DEFAULT_SLACK, limits: Limits | None = None
     ) -> None:
+        check_rows(model.layer.inputs, "input")
+        check_on_sphere(model.layer.inputs)
         self.model = model
         self.counters = Counters()
         self.building = 0.0

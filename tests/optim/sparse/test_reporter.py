@@ -202,6 +202,7 @@ def test_other_shapes_and_types_are_refused() -> None:
     refused("neurons must be float32, contiguous and on the CPU", weights=whole.double())
     refused("inputs must be float32, contiguous and on the CPU", inputs=whole.T.contiguous().T)
     refused("each of 20 neurons needs its signs, got 7", signs=torch.ones(7, 1))
+    refused("neurons are moved in place, and must not require gradients", weights=whole.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(("back_end", "needed"), [("lists", "margin lists"), ("correlation_tree", "correlation trees")])
@@ -228,6 +229,8 @@ def test_wrong_changes_are_refused() -> None:
     reporter = built("lists")
     with pytest.raises(ValueError, match="each of 2 neurons needs a finite distance"):
         reporter.update(torch.tensor([1, 2]), torch.tensor([0.1]))
+    with pytest.raises(ValueError, match="each of 1 neurons needs a finite distance"):
+        reporter.update(torch.tensor([1]), torch.tensor(0.1))
     with pytest.raises(ValueError, match="finite distance of at least 0"):
         reporter.update(torch.tensor([1]), torch.tensor([-0.1]))
     with pytest.raises(ValueError, match="neuron 0 is not finite"):

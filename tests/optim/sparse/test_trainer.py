@@ -148,6 +148,16 @@ def test_a_structure_looks_at_a_part_of_the_neurons(way: str) -> None:
     assert counters.active < counters.candidates < 0.6 * counters.queries * 2000
 
 
+def test_inputs_off_the_sphere_are_refused_before_a_step_misses_neurons() -> None:
+    model = cases.model("shifted_relu")
+    model.layer.inputs[4] *= 2.0
+    with pytest.raises(ValueError, match=r"^input 4 is not of length 1"):
+        SparseSgd(model, kernels())
+    model.layer.inputs[4] = float("nan")
+    with pytest.raises(ValueError, match=r"^input 4 is not finite"):
+        SparseSgd(model, kernels())
+
+
 def test_lists_that_need_too_much_memory_are_refused_or_left_out() -> None:
     model = cases.model("shifted_relu", width=5000, inputs=200)
     with pytest.raises(ValueError, match=r"200 inputs and 5000 neurons need about \d+ MiB, of 0 allowed"):
