@@ -38,6 +38,8 @@ def settings(options: Mapping[str, Any]) -> Wide:
     by = "share" if activation.selective else options["threshold_by"]
     value = options[_OPTIONS[by]]
     most = max(1, round(options["active_share"] * width)) if activation.selective else 0
+    # Of both of a pair, or of neither, nothing is left as training begins.
+    most += most % 2 if options["initialisation"] == "paired" else 0
     threshold = THRESHOLDS[by](min(1.0, _SPARE * value) if activation.selective else value, width)
     reporter = options["reporter"]
     return Wide(
