@@ -22,8 +22,8 @@ from training.watch import Diverged
 
 # Lists may take this share of the memory that is free.
 _SHARE = 0.5
-# Where so large a part of the neurons is active nothing is sparse.
-_MOST_ACTIVE = 0.5
+# Where so large a part of the neurons is active nothing is sparse. At a threshold of 0 about a half is.
+_MOST_ACTIVE = 0.45
 
 
 @dataclass(slots=True)
@@ -102,9 +102,12 @@ class Stepper:
 
     def _tell(self, run: Run, active: float) -> None:
         """Note what makes the network pointless, once."""
-        said = f"at the threshold {self._wide.network.threshold:.3g}"
+        network = self._wide.network
+        said = f"at the threshold {network.threshold:.3g}"
         if active == 0:
             note = f"no neuron was active in a whole epoch {said}, so nothing is learned: lower it"
+        elif active > _MOST_ACTIVE and network.activation.selective:
+            note = f"{active:.0%} of the neurons were active: nothing is sparse, a lower active_share is faster"
         elif active > _MOST_ACTIVE:
             note = f"{active:.0%} of the neurons were active {said}: nothing is sparse, a higher one is faster"
         else:

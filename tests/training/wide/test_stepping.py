@@ -128,6 +128,14 @@ def test_inputs_lie_on_the_sphere_and_can_be_cut() -> None:
     [
         ({"threshold_by": "fixed", "threshold": 20.0}, "no neuron was active in a whole epoch at the threshold 20"),
         ({"threshold_by": "share", "active_share": 0.9, "lr": 1.0}, "of the neurons were active at the threshold 0"),
+        (
+            {"threshold_factor": 0.0, "width": 1000},
+            "50% of the neurons were active at the threshold 0: nothing is sparse",
+        ),
+        (
+            {"activation": "top_k", "active_share": 0.9},
+            "90% of the neurons were active: nothing is sparse, a lower active_share is faster",
+        ),
     ],
 )
 def test_what_makes_it_pointless_is_said(options: dict[str, Any], said: str) -> None:
