@@ -86,9 +86,11 @@ def _path(name: str, folder: Path | None) -> Path:
     if len(found) > 1:
         raise ValueError(f"{' and '.join(path.name for path in found)} are both in {folder}: remove or rename one")
     if not found:
+        # First what may help: a trial's reason is cut where it is long.
+        meant = _meant(name, folder)
         raise ValueError(
-            f"unknown data {name!r}: {folder} has no {name}{{{','.join(TABLES)}}} but {_there(folder)}"
-            f"{_meant(name, folder)}; {valid}"
+            f"unknown data {name!r}{f'{meant};' if meant else ':'} {folder} has no {name}{{{','.join(TABLES)}}} but "
+            f"{_there(folder)}; {valid}"
         )
     return found[0]
 
