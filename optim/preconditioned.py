@@ -28,8 +28,21 @@ class PreconditionedOptimizer(RuleOptimizer):
         own = {name: value for name, value in options.items() if name not in STEPPING}
         self.precondition = Preconditioner(given, info.name, loss=loss, reduction=reduction, **own)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "precondition": self.precondition}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "precondition" in state:  # what load_state_dict hands over has none
+            self.precondition = state["precondition"]
+        super().__setstate__({name: part for name, part in state.items() if name != "precondition"})
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group. Raise ValueError for what is one for all groups, and as other optimizers do."""
+        """Add a group, before all have been given. Raise ValueError for another, for what is one for all, and as others do."""
+        if "precondition" in vars(self):
+            raise ValueError(
+                f"{self._info.name} keeps curvature of the parameters that it was built with: build it with all of them, in "
+                "groups if need be"
+            )
         shared = {option.name for option in self._info.options} - STEPPING
         given = sorted(name for name in shared & param_group.keys() if param_group[name] != self.defaults[name])
         if given:
@@ -46,7 +59,7 @@ class PreconditionedOptimizer(RuleOptimizer):
                 "without calling backward"
             )
         loss = self.precondition.backward(closure, lr=self.param_groups[0]["lr"])
-        super().step()
+        self.step_groups()  # not `step`, or whoever hooked steps would be told twice
         return loss
 
     def state_dict(self) -> dict[str, Any]:

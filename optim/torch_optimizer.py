@@ -95,9 +95,14 @@ class RuleOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self.step_groups()
+        return loss
+
+    @torch.no_grad()
+    def step_groups(self) -> None:
+        """Step along the gradients that there are, unseen by hooks: what `step` does once closures are called."""
         for group in self.param_groups:
             self._step_group(group)
-        return loss
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:

@@ -54,7 +54,8 @@ class Batch:
 
     `first` is the pass at the parameters where it was made already, `asked` what is worth preparing (see `Rule.asks`).
 
-    `run` makes a pass at parameters that it is given; `layers` are those that passes are read for.
+    `run` makes a pass at parameters that it is given; `layers` are those that passes are read for; `names` are what errors
+    call parameters.
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Batch:
         *,
         first: Pass | None = None,
         asked: Collection[str] = (),
+        names: Sequence[str] = (),
     ) -> None:
         self.params: Tensors = params
         self.layers, self.weights = layers, weights
+        self._names = names
         self._run, self._criterion = run, criterion
         self._pass, self._asked = first, asked
         self._gradients: list[Tensor] | None = None
@@ -89,7 +92,7 @@ class Batch:
     def moved(self, params: Tensors) -> "Batch":
         """Return the same mini-batch at other parameters."""
         moved = [param.detach().requires_grad_() for param in params]
-        return Batch(self._run, moved, self.layers, self._criterion, self.weights)
+        return Batch(self._run, moved, self.layers, self._criterion, self.weights, names=self._names)
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the mean loss by the parameters, dense; zero where it does not depend on one."""
@@ -113,7 +116,7 @@ class Batch:
         if self._bent is None:
             with torch.enable_grad():
                 found = torch.autograd.grad(self.forward.loss, self.params, create_graph=True, materialize_grads=True)
-                self._bent = list(found)
+                self._bent = _dense(found)
         return self._bent
 
     def seen(self, source: str, *, key: Tensor, samples: int = 1) -> list[Seen]:
@@ -171,7 +174,7 @@ class Batch:
                 raise ValueError(
                     "the loss is not made of the outputs that were returned with it: return those it is of"
                 )
-            self._pulled = probe, slope, list(pulled)
+            self._pulled = probe, slope, _dense(pulled)
         return self._pulled
 
     @property
@@ -181,11 +184,16 @@ class Batch:
     def _calls(self) -> list[Call]:
         if self._found is None:
             found = {call.layer.places[0]: call for call in self.forward.calls}
-            missing = [layer.places for layer in self.layers if layer.places[0] not in found]
+            missing = [layer for layer in self.layers if layer.places[0] not in found]
             if missing:
-                raise ValueError(f"layers of the parameters {missing} took no part in this mini-batch")
+                raise ValueError(f"layers took no part in this mini-batch, those of {self._called(missing)}")
             self._found = [found[layer.places[0]] for layer in self.layers]
         return self._found
+
+    def _called(self, layers: Sequence[Layer]) -> str:
+        """Name the parameters of layers, by their places where they have no names."""
+        places = [place for layer in layers for place in layer.places]
+        return ", ".join(self._names[place] if self._names else f"parameter {place}" for place in places)
 
     def _own(self) -> list[list[Tensor]]:
         """Return slopes of the loss itself: of a mean, so each example's are its weight times its own."""
@@ -200,7 +208,14 @@ class Batch:
         return [self._back(vector / samples**0.5) for vector in drawn]
 
     def _exact(self) -> list[list[Tensor]]:
-        return [self._back(vector) for vector in self._criterion.exact(self._outputs().detach())]
+        outputs = self._outputs().detach()
+        rows = outputs.shape[self._members + 1 : -1].numel()
+        if rows == 1:
+            return [self._back(vector) for vector in self._criterion.exact(outputs)]
+        # Rows of an example are of losses of their own: together their slopes would be multiplied with each other's.
+        single = torch.eye(rows, dtype=outputs.dtype, device=outputs.device)
+        single = single.reshape(rows, *outputs.shape[self._members + 1 : -1], 1)
+        return [self._back(vector * row) for vector in self._criterion.exact(outputs) for row in single]
 
     def _back(self, vector: Tensor) -> list[Tensor]:
         """Propagate a vector of the outputs back. Rows that are more than examples share an example's part of the mean."""
@@ -215,6 +230,10 @@ class Batch:
                 "this method looks at the model's outputs: return (loss, outputs) from the closure, or choose "
                 'fisher="empirical" or matrix="hessian" where there is such an option'
             )
+        if not self.forward.outputs.requires_grad:
+            raise ValueError(
+                "the outputs that were returned with the loss are detached: return those that it is made of"
+            )
         return self.forward.outputs
 
     def _slopes_of(self, outputs: Tensor, vector: Tensor | None) -> list[Tensor]:
@@ -225,7 +244,10 @@ class Batch:
         """Return slopes of all layers with examples in front."""
         slopes = [slope for slope in found if slope is not None]
         if len(slopes) < len(found):
-            raise ValueError("the loss does not depend on some layer: leave what is not trained out of the parameters")
+            idle = [layer for layer, slope in zip(self.layers, found, strict=True) if slope is None]
+            raise ValueError(
+                f"the loss does not depend on {self._called(idle)}: leave what is not trained out of the parameters"
+            )
         return [slope.mT if call.turned else slope for call, slope in zip(self._calls(), slopes, strict=True)]
 
 
@@ -285,6 +307,13 @@ def _differentiated_twice() -> Iterator[None]:
             f"{str(error).splitlines()[0]}: products with curvature need it; if it is attention that torch fuses, run the "
             "model in `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`"
         ) from error
+
+
+def _dense(found: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients that are to be differentiated. Raise RuntimeError for sparse ones, which torch cannot."""
+    if any(grad.is_sparse for grad in found):
+        raise RuntimeError("products with curvature are not of sparse gradients; use sparse=False in the embedding")
+    return list(found)
 
 
 def _beside(weights: Tensor, like: Tensor) -> Tensor:

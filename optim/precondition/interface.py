@@ -35,11 +35,13 @@ from .layers import Layer
 from .lengths import in_steps
 from .methods import METHODS, known
 from .plain import left_plain, notice
+from .repeated import drawing_again, generators
 from .saved import as_saved, check_saved, check_shapes, layers_in, merged, shapes_of
 
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
 REDUCTIONS = ("mean", "sum")
+_PAIR = 2
 # Of the rule that steps, which is another's affair here.
 STEPPING = frozenset({"lr", "momentum", "weight_decay"})
 
@@ -83,7 +85,7 @@ class Preconditioner:
             name: torch.tensor(numbers[name].number(value), dtype=torch.float64) for name, value in self.options.items()
         }
         self._model = model if isinstance(model, nn.Module) else None
-        self._named = _named(model)
+        self._named, self._frozen = _named(model)
         self._criterion, self._reduction = criterion(loss), reduction
         self._link: Any = None
         self._state: Any = None
@@ -101,12 +103,22 @@ class Preconditioner:
         """How often curvature or preconditioner were not finite, so that the ones before stayed in use."""
         return 0 if self._state is None else int(self._state.skipped)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_link": None}  # made of functions, which are not to be written
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._state is not None and self.layers is not None:
+            self._link = METHODS[self.method].link(self.layers)
+
     def backward(self, closure: Closure, *, lr: float | None = None) -> Tensor:
         """Run the closure, put preconditioned gradients into `.grad`, and return the loss.
 
         The closure must not call backward. `lr` is the learning rate of the step to come, with which kl_clip is kept;
-        without it steps are not held back. Raise ValueError for a closure that gives something else than it should.
+        without it steps are not held back. Raise ValueError for a closure that gives something else than it should, and where
+        parameters have been frozen, or are trained, that were not at the beginning.
         """
+        self._check_trained()
         params, hyper = list(self._named.values()), self._hyper(lr)
         batch = self._look(closure, params, hyper)
         if self._link is None:
@@ -162,7 +174,9 @@ class Preconditioner:
     def _look(self, closure: Closure, params: list[Tensor], hyper: Mapping[str, Tensor]) -> Batch:
         asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
         # Of what layers are given the number of examples is known, too, of which a mean has no need.
-        first = self._run(closure, params, taped=LAYERS in asked or self._reduction == "sum")
+        taped = LAYERS in asked or self._reduction == "sum"
+        drawn = generators(params) if taped else {}
+        first = self._run(closure, params, taped=taped)
         if self.layers is None:
             self.layers = known(self.method, [call.layer for call in once(first.calls)])
         if not self._told:
@@ -171,9 +185,21 @@ class Preconditioner:
         weights = _even(_examples(first), first.loss.device)
 
         def again(moved: Sequence[Tensor]) -> Pass:
-            return self._run(self._with(closure, moved), moved)
+            with drawing_again(drawn):
+                return self._run(self._with(closure, moved), moved)
 
-        return Batch(again, params, self.layers, self._criterion, weights, first=first, asked=asked)
+        names = list(self._named)
+        return Batch(again, params, self.layers, self._criterion, weights, first=first, asked=asked, names=names)
+
+    def _check_trained(self) -> None:
+        """Raise ValueError if the parameters that require gradients are others than at the beginning."""
+        frozen = [name for name, param in self._named.items() if not param.requires_grad]
+        thawed = [name for name, param in self._frozen.items() if param.requires_grad]
+        if frozen or thawed:
+            said = "requires no gradient any more" if frozen else "required no gradient at the beginning, and does now"
+            raise ValueError(
+                f"{(frozen or thawed)[0]} {said}: make a preconditioner anew for what is trained from here on"
+            )
 
     def _tell(self) -> None:
         """Warn of parameters that are left to the plain gradient."""
@@ -184,10 +210,15 @@ class Preconditioner:
         """Run the closure; the pass has the mean loss, whatever the closure gives, and calls of layers where `taped`."""
         with torch.enable_grad(), Tape(params) if taped else nullcontext() as tape:
             found = closure()
-        loss, outputs = found if isinstance(found, tuple) else (found, None)
+        loss, outputs = found if isinstance(found, tuple) and len(found) == _PAIR else (found, None)
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             raise ValueError(
-                "the closure must return the loss, one number that depends on the parameters, without calling backward"
+                "the closure must return the loss, one number that depends on the parameters, or (loss, outputs), without "
+                "calling backward"
+            )
+        if outputs is not None and not isinstance(outputs, Tensor):
+            raise ValueError(
+                f"the closure returned as outputs a {type(outputs).__name__}: return of it the tensor that the loss is made of"
             )
         given = Pass(loss, outputs, tape.calls if tape else [])
         return given if self._reduction == "mean" else replace(given, loss=loss / self._terms(given))
@@ -228,14 +259,15 @@ class _Closed(nn.Module):
         return self._closure()
 
 
-def _named(model: nn.Module | Iterable[Tensor]) -> dict[str, Tensor]:
-    given = (
+def _named(model: nn.Module | Iterable[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the parameters that require gradients, by name, and the others."""
+    given = dict(
         model.named_parameters() if isinstance(model, nn.Module) else ((f"[{i}]", each) for i, each in enumerate(model))
     )
-    found = {name: param for name, param in given if param.requires_grad}
+    found = {name: param for name, param in given.items() if param.requires_grad}
     if not found:
         raise ValueError("there are no parameters that require gradients")
-    return found
+    return found, {name: param for name, param in given.items() if not param.requires_grad}
 
 
 def _precise(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -256,5 +288,9 @@ def _even(count: int, device: torch.device) -> Tensor:
 
 
 def _examples(found: Pass) -> int:
-    """Return how many examples a mini-batch has."""
-    return examples(found.calls) or (1 if found.outputs is None else len(found.outputs))
+    """Return how many examples a mini-batch has. Raise ValueError if it has none."""
+    called = examples(found.calls)
+    count = called if called is not None else 1 if found.outputs is None else len(found.outputs)
+    if not count:
+        raise ValueError("the mini-batch has no examples: leave it out")
+    return count

@@ -6,10 +6,12 @@ Source: Amari, Natural gradient works efficiently in learning, 1998. Shapes: (*,
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
+from ...rules.matrices import cast
 from ...transform import Hyper, Rule, Tensors
 from ..batch import Batch
 from ..layers import Layer, Seen
@@ -32,7 +34,8 @@ def full(layers: Sequence[Layer]) -> Rule[PreconditionState]:
         units = joined(params, 0)
         size = sum(part.numel() for part in units)
         check_size((size, size))
-        return [units[0].new_zeros(size, size)], [torch.eye(size).to(units[0])]
+        matrix = torch.eye(size, dtype=_widest(units), device=units[0].device)
+        return [torch.zeros_like(matrix)], [matrix]
 
     def estimate(batch: Batch, state: PreconditionState, hyper: Hyper) -> list[Tensor]:
         return from_sources(batch, state.step, hyper, matrix)
@@ -48,10 +51,15 @@ def full(layers: Sequence[Layer]) -> Rule[PreconditionState]:
         cut = torch.split(moved, [part.shape[-2:].numel() for part in units], dim=-1)
         for layer, part, like in zip(layers, cut, units, strict=True):
             for place, grad in zip(layer.places, split(layer, part.reshape(like.shape)), strict=True):
-                found[place] = grad
+                found[place] = cast(grad, grads[place].dtype)
         return found
 
     return scheduled(Algorithm(init, estimate, invert, apply))
+
+
+def _widest(tensors: Sequence[Tensor]) -> torch.dtype:
+    """Return the precision that all tensors together have."""
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
 
 
 def matrix(seen: Sequence[Seen]) -> list[Tensor]:

@@ -77,7 +77,7 @@ def products(own: Examples, matrix: Tensor) -> Tensor:
 
 def combined(own: Examples, amounts: Tensor) -> Tensor:
     """Return the layer's part of U b, as a matrix, of amounts b (*, n)."""
-    rows = own.rows * amounts[..., None, :, None, None]
+    rows = own.rows * amounts[..., None, :, None, None].to(own.rows.dtype)
     return rows.flatten(-3, -2).mT @ own.columns.flatten(-3, -2)
 
 
