@@ -31,7 +31,8 @@ class Parts:
     """What could be read. None is what could not, or is not there.
 
     `kind` is the objective's. `space` holds the parameters read and what was saved of those that could not be; `faulty`
-    names the latter. `terms` are the names in each constraint, read or not, and `curvature` those of uses in their order.
+    names the latter. `terms` are the names in each constraint, read or not, `curvature` those of uses in their order, and
+    `target` is the metric whose value is waited for.
     """
 
     recipe: Recipe | None = None
@@ -41,6 +42,7 @@ class Parts:
     device: str | None = None
     precision: str | None = None
     curvature: tuple[str | None, ...] = ()
+    target: str | None = None
     epochs: int | None = None
     fixed: Mapping[str, Setting] = field(default_factory=dict)
     metric_names: Mapping[int, str] = field(default_factory=dict)
@@ -71,6 +73,7 @@ def cross_faults(parts: Parts) -> list[Fault]:
         examples = next((data.examples for data in parts.recipe.data if data.name == parts.data), None)
         faults += warmup_faults(parts.fixed, parts.space, parts.faulty, epochs=parts.epochs, examples=examples)
         faults += _curvature_faults(parts.recipe, parts.curvature)
+        faults += _target_faults(parts.recipe, parts)
     faults += _name_faults(parts)
     faults += objective_faults(parts.optimized, parts.strategy, parts.report)
     faults += _execution_faults(parts)
@@ -129,6 +132,15 @@ def _curvature_faults(recipe: Recipe, listed: tuple[str | None, ...]) -> list[Fa
             which = f"valid are {', '.join(valid)}" if valid else "it has none: leave curvature out"
             faults.append(Fault(path, f"is not for the recipe {recipe.name}; {which}"))
     return faults
+
+
+def _target_faults(recipe: Recipe, parts: Parts) -> list[Fault]:
+    """Refuse a target for a metric that no epoch reports; which those of data in a file are is known to workers alone."""
+    valid = [metric.name for metric in recipe.metrics_of(parts.data)]
+    if parts.target is None or parts.target in valid:
+        return []
+    message = f"no epoch reports {parts.target!r}; valid are {', '.join(valid)}"
+    return [Fault("objective.measured.target.metric", message)]
 
 
 def _name_faults(parts: Parts) -> list[Fault]:

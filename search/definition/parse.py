@@ -278,6 +278,7 @@ class _Reader:
             "device": _text(raw, "device"),
             "precision": _text(raw, "precision"),
             "curvature": _uses(raw.get("curvature")),
+            "target": _text(_inside(raw.get("measured"), "target"), "metric"),
             "fixed": {
                 name: value
                 for name, value in raw.items()
@@ -311,6 +312,10 @@ def _whole(raw: object, name: str) -> int | None:
     return value if is_whole(value) else None
 
 
+def _inside(raw: object, name: str) -> object:
+    return raw.get(name) if isinstance(raw, Mapping) else None
+
+
 def _text(raw: object, name: str) -> str | None:
-    value = raw.get(name) if isinstance(raw, Mapping) else None
+    value = _inside(raw, name)
     return value if isinstance(value, str) else None

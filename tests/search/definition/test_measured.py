@@ -33,6 +33,11 @@ def test_a_share_for_the_test_and_a_target() -> None:
             "there is no such field here; valid are metric, value, goal",
         ),
         (True, "measured", "must be an object, got True"),
+        (
+            {"target": {"metric": "val_mae", "value": 1.0}},
+            "measured.target.metric",
+            "no epoch reports 'val_mae'; valid are train_loss, val_loss, val_accuracy, grad_norm, update_ratio",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is(measured: object, path: str, message: str) -> None:
