@@ -14,7 +14,8 @@ from .torch_optimizer import RuleOptimizer
 class PreconditionedOptimizer(RuleOptimizer):
     """Steps with momentum along gradients that `precondition` leaves. `step` needs the closure that it takes: see there.
 
-    Options of preconditioning are one for all groups; lr, momentum and weight_decay are each group's own.
+    Options of preconditioning are one for all groups; lr, momentum and weight_decay are each group's own. With the largest lr
+    `kl_clip` is kept.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class PreconditionedOptimizer(RuleOptimizer):
                 f"{self._info.name} looks at the mini-batch: call step(closure), the closure returning (loss, outputs) "
                 "without calling backward"
             )
-        loss = self.precondition.backward(closure, lr=self.param_groups[0]["lr"])
+        loss = self.precondition.backward(closure, lr=max(group["lr"] for group in self.param_groups))
         self.step_groups()  # not `step`, or whoever hooked steps would be told twice
         return loss
 

@@ -79,6 +79,22 @@ def test_groups_are_given_at_the_beginning() -> None:
     assert all(not torch.equal(*pair) for pair in zip(before, model[3].parameters(), strict=True))
 
 
+def test_a_step_is_held_back_by_the_largest_rate_of_a_group() -> None:
+    found = []
+    for rate in (10.0, 1e-4):  # of the first layer
+        model = network()
+        layers: list[Any] = [model[0], model[2], model[3]]
+        rates = (rate, 10.0, 10.0)
+        groups: list[dict[str, Any]] = [
+            {"params": layer.parameters(), "lr": own} for layer, own in zip(layers, rates, strict=True)
+        ]
+        optimizer: Any = build("kfac", groups, kl_clip=1e-3)
+        optimizer.step(closure_of(model))
+        found.append([param.detach() for param in layers[-1].parameters()])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("method", ["kfac", "psgd", "smw_ngd", "hessian_free"])
 @pytest.mark.parametrize(
     ("at_first", "said"),
