@@ -124,7 +124,7 @@ def lab_options(draw: st.DrawFn) -> str:
     return f"{name}.{option}:{draw(st.sampled_from(TEXTS))}"
 
 
-@hypothesis.settings(max_examples=4 * FEW, derandomize=True, deadline=None)
+@hypothesis.settings(max_examples=4 * FEW, derandomize=True)
 @hypothesis.given(options=st.lists(lab_options(), max_size=3))
 def test_options_in_the_lab(stage: Stage, options: list[str]) -> None:
     """They are taken or refused, the same by the page, and quoted in part."""
@@ -185,14 +185,14 @@ def near(stage: Stage, raw: Any) -> None:
         assert stage.rows() == before
 
 
-@hypothesis.settings(max_examples=10 * FEW, derandomize=True, deadline=None)
+@hypothesis.settings(max_examples=10 * FEW, derandomize=True)
 @hypothesis.given(raw=near_studies())
 def test_studies_near_good_ones(stage: Stage, raw: Any) -> None:
     near(stage, raw)
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=20 * MANY, deadline=None)
+@hypothesis.settings(max_examples=20 * MANY)
 @hypothesis.given(raw=near_studies())
 def test_many_studies_near_good_ones(stage: Stage, raw: Any) -> None:
     near(stage, raw)

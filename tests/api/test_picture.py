@@ -153,7 +153,7 @@ def test_a_line_that_always_sinks_stays_small() -> None:
     assert len(history_svg(completed(*range(50_000, 0, -1)), goal="minimize", metric="m")) < 500_000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(points=POINTS, goal=st.sampled_from(["minimize", "maximize"]), metric=st.text(max_size=40))
 def test_any_history_gives_a_picture_within_its_frame(points: list[HistoryPoint], goal: str, metric: str) -> None:
     picture = drawn(points, goal=goal, metric=metric)
@@ -162,7 +162,6 @@ def test_any_history_gives_a_picture_within_its_frame(points: list[HistoryPoint]
         assert 0 <= float(dot.get("cy") or -1) <= 320
 
 
-@settings(deadline=None)
 @given(values=st.lists(FINITE, min_size=1, max_size=20))
 def test_an_axis_holds_its_values_and_ticks(values: list[float]) -> None:
     axis = value_axis(values)

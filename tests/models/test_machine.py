@@ -24,7 +24,7 @@ from tests.support.ledger import Ledger, opened
 from workers.reaper import Reaper
 
 LIVES = {"sqlite": 30, "postgresql": 15}
-BASE = settings(deadline=None, database=None, print_blob=False, suppress_health_check=list(HealthCheck))
+BASE = settings(database=None, print_blob=False, suppress_health_check=list(HealthCheck))
 
 
 def _live(ledger: Ledger, profile: settings) -> None:

@@ -64,9 +64,11 @@ def once(calls: Sequence[Call], *, number: int | None = None) -> list[Call]:
 
 
 def _positions(call: Call) -> bool:
-    """Say whether a table was asked for its first rows in their order, which are of all examples alike."""
-    rows = call.inputs
-    if call.layer.kind != "embedding" or rows.ndim != 1 or len(rows) == 1:
+    """Say whether a table was asked for its first rows in their order, (L,) or (1, L), which are of all examples alike."""
+    if call.layer.kind != "embedding":
+        return False
+    rows = call.inputs.squeeze(0)
+    if rows.ndim != 1 or len(rows) == 1:
         return False
     return bool((rows == torch.arange(len(rows), device=rows.device)).all())
 

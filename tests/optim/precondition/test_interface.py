@@ -154,22 +154,27 @@ def test_a_sum_is_counted_at_steps_that_ask_about_nothing() -> None:
 class Placed(nn.Module):
     """Learns a vector for each token and one for each position."""
 
-    def __init__(self, positions: int) -> None:
+    def __init__(self, positions: int, *, axis: bool = False) -> None:
         super().__init__()
         self.tokens, self.places, self.last = nn.Embedding(9, 4), nn.Embedding(positions, 4), nn.Linear(4, 3)
+        self.rows = torch.arange(positions).reshape((1, -1) if axis else (-1,))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        where = self.places(torch.arange(tokens.shape[1]))
+        where = self.places(self.rows)
         outputs: Tensor = self.last(torch.tanh(self.tokens(tokens) + where).mean(dim=1))
         return outputs
 
 
+@pytest.mark.parametrize("first", [32, 1])
+@pytest.mark.parametrize("axis", [False, True])
 @pytest.mark.parametrize("length", [5, 8, 32])
 @pytest.mark.parametrize("method", ["kfac", "ngd_diagonal"])
-def test_positions_are_no_examples_even_where_they_are_as_many(method: str, length: int) -> None:
-    model, tokens = Placed(length), torch.randint(9, (32, length))
+def test_positions_are_no_examples_even_where_they_are_as_many(
+    method: str, length: int, axis: bool, first: int
+) -> None:
+    model, tokens = Placed(length, axis=axis), torch.randint(9, (32, length))
 
-    def closure(count: int = 32) -> tuple[Tensor, Tensor]:
+    def closure(count: int = first) -> tuple[Tensor, Tensor]:
         outputs = model(tokens[:count])
         return F.cross_entropy(outputs, TARGETS[:count]), outputs
 

@@ -116,14 +116,14 @@ def test_a_state_that_is_laid_out_otherwise_is_refused_where_it_is_needed() -> N
 
 
 class Positions(nn.Module):
-    """Asks for positions in a row of their own, which is as many rows as a mini-batch of one example has."""
+    """Asks for positions, the last first, in a row of their own, which is as many as a mini-batch of one example has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens, self.positions, self.last = nn.Embedding(9, 6), nn.Embedding(12, 6), nn.Linear(6, 3)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        rows = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]).unsqueeze(0))
+        rows = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]).flip(0).unsqueeze(0))
         outputs: Tensor = self.last(rows.tanh().mean(1))
         return outputs
 
@@ -135,7 +135,7 @@ def test_a_resumed_run_has_the_layers_that_the_first_mini_batch_showed(
     model = Positions()
 
     def closure(count: int) -> Any:
-        tokens, targets = torch.arange(4 * count).reshape(count, 4) % 9, torch.arange(count) % 3
+        tokens, targets = torch.arange(4 * count).flip(0).reshape(count, 4) % 9, torch.arange(count) % 3
 
         def outputs_and_loss() -> tuple[Tensor, Tensor]:
             outputs = model(tokens)

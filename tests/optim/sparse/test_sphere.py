@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optim.sparse.sphere import Sphere, report
@@ -16,7 +16,6 @@ def raw(seed: int, *, scale: float = 3.0, shift: float = 2.0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("centered", [False, True])
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e3, 1e30]))
 def test_all_come_to_length_one_and_back(centered: bool, seed: int, scale: float) -> None:
     inputs = raw(seed, scale=scale, shift=2.0 * scale)

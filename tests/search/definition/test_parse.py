@@ -411,7 +411,7 @@ STRANGE = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(EVERY)), st.data())
 def test_any_value_anywhere_is_accepted_or_refused(name: str, data: st.DataObject) -> None:
     """Whatever stands wherever, the answer is a definition or faults with paths, never another error."""

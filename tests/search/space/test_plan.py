@@ -18,7 +18,7 @@ from search.space.validation import validate_point
 from tests.support.spaces import NESTED, by_name, choice, constrained, derived, fixed, number, space, spaces, whole
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(spaces(), st.randoms())
 def test_nothing_depends_on_the_order_of_names(the_space: Space, shuffle: Any) -> None:
     names = list(the_space)
@@ -30,7 +30,7 @@ def test_nothing_depends_on_the_order_of_names(the_space: Space, shuffle: Any) -
     assert draw_point(other, seed=1, index=1) == draw_point(the_space, seed=1, index=1)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(spaces(), st.integers(0, 2**53 - 1))
 def test_draws_are_valid_points(the_space: Space, index: int) -> None:
     point = draw_point(the_space, seed=1, index=index)
@@ -111,7 +111,7 @@ def test_points_are_the_same_by_value() -> None:
     assert len({dedupe_key({"a": value}) for value in (1, True, "1", None)}) == 4
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(constrained(), st.integers(0, 2**53 - 1))
 def test_draws_keep_the_constraints(given_space: tuple[Space, list[Constraint]], index: int) -> None:
     the_plan = plan(*given_space)
@@ -169,7 +169,7 @@ def test_points_of_elsewhere_are_mended() -> None:
     assert mend(the_plan, mended, Draws(1, 3)) == mended
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(constrained())
 def test_a_point_is_found_where_a_grid_has_one(given_space: tuple[Space, list[Constraint]]) -> None:
     """On small spaces none of those that can be satisfied is refused."""
@@ -177,7 +177,7 @@ def test_a_point_is_found_where_a_grid_has_one(given_space: tuple[Space, list[Co
     assert find_witness(the_plan) is not None or grid(the_plan).count() == 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_point_is_found_in_several_thin_layers_at_once(data: st.DataObject) -> None:
     """Five layers a hundredth thick on either side of a point, in eight dimensions."""

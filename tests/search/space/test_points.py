@@ -22,7 +22,7 @@ from tests.support.spaces import (
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(constrained())
 def test_grids_are_distinct_and_exhaustive(given_space: tuple[Space, list[Constraint]]) -> None:
     the_space, constraints = given_space
@@ -34,7 +34,7 @@ def test_grids_are_distinct_and_exhaustive(given_space: tuple[Space, list[Constr
         points.point(points.count())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(constrained())
 def test_a_point_leads_to_its_number(given_space: tuple[Space, list[Constraint]]) -> None:
     the_space, constraints = given_space

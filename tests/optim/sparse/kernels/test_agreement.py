@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
@@ -23,9 +23,6 @@ from tests.optim.sparse import cases
 PLAIN = PlainKernels()
 COMPILED = [threaded.CompiledKernels(1), threaded.CompiledKernels(3)]
 ALL: list[Kernels] = [PLAIN, *COMPILED]
-
-# The first call of a loop compiles it.
-untimed = settings(deadline=None)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -113,7 +110,6 @@ def agree(call: Callable[[Kernels], list[Tensor]]) -> None:
             assert torch.equal(ours, theirs)
 
 
-@untimed
 @given(case=drawings(), threshold=st.integers(-2, 6))
 def test_fire(case: Drawn, threshold: int) -> None:
     def call(loops: Kernels) -> list[Tensor]:
@@ -134,7 +130,6 @@ def test_fire(case: Drawn, threshold: int) -> None:
     assert tried == sum(len(wanted[number]) for number in case.numbers.tolist())
 
 
-@untimed
 @given(case=drawings(), threshold=st.integers(-2, 6), tile=st.integers(1, 30))
 def test_scan(case: Drawn, threshold: int, tile: int) -> None:
     products = case.layer.inputs[case.numbers] @ case.layer.weights.T
@@ -143,7 +138,6 @@ def test_scan(case: Drawn, threshold: int, tile: int) -> None:
     assert torch.equal(cases.mask(found, case.width), products > threshold)
 
 
-@untimed
 @given(case=drawings(), most=st.integers(1, 9))
 def test_strongest(case: Drawn, most: int) -> None:
     active = case.active()
@@ -154,7 +148,6 @@ def test_strongest(case: Drawn, most: int) -> None:
         assert sorted(kept.row(example)[1].tolist(), reverse=True) == expected
 
 
-@untimed
 @given(case=drawings(), threshold=st.integers(-4, -3), squared=st.booleans())
 def test_speak(case: Drawn, threshold: int, squared: bool) -> None:
     active = case.active()
@@ -166,7 +159,6 @@ def test_speak(case: Drawn, threshold: int, squared: bool) -> None:
     assert torch.equal(COMPILED[0].speak(case.layer, active, threshold, squared=squared), expected)
 
 
-@untimed
 @given(case=drawings(), squared=st.booleans(), allowance=st.sampled_from([0.0, 2.0, torch.inf]))
 def test_move(case: Drawn, squared: bool, allowance: float) -> None:
     active, layer = case.active(), case.layer
@@ -187,7 +179,6 @@ def test_move(case: Drawn, squared: bool, allowance: float) -> None:
     assert torch.equal(beyond, torch.nonzero((layer.paths <= allowance) & (paths > allowance))[:, 0].int())
 
 
-@untimed
 @given(case=drawings(), floor=st.integers(-2, 4), fresh=st.integers(1, 9))
 def test_collect(case: Drawn, floor: int, fresh: int) -> None:
     products = whole(case.generator, len(case.layer.inputs), fresh, most=5)
@@ -205,7 +196,6 @@ def test_collect(case: Drawn, floor: int, fresh: int) -> None:
         assert listed(call(loops)) == expected
 
 
-@untimed
 @given(case=drawings(), floor=st.integers(-2, 4), share=st.sampled_from([0.1, 0.9]))
 def test_insert(case: Drawn, floor: int, share: float) -> None:
     fresh = torch.nonzero(torch.rand(case.width, generator=case.generator) < share)[:, 0].int()
@@ -223,7 +213,6 @@ def test_insert(case: Drawn, floor: int, share: float) -> None:
         assert listed(call(loops)) == expected
 
 
-@untimed
 @given(case=drawings(), reach=st.integers(1, 6))
 def test_settle(case: Drawn, reach: int) -> None:
     snapshot = case.layer.weights + whole(case.generator, *case.layer.weights.shape, most=2)
