@@ -138,7 +138,7 @@ class Run:
         if kept is None:
             return
         try:
-            if _elsewhere(said.path, kept.folder):
+            if not files.lies_in(kept.folder, said.path):
                 raise Over("failed", f"checkpoint {said.path} is no file in the folder that was given for them")
             saved = files.seal(said.path, said.step)
         except (OSError, RuntimeError) as error:  # gone, unreadable, too long a name, or a loop of links
@@ -239,11 +239,6 @@ def _prepare(start: Start) -> Saved | None:
         return None
     files.make_folder(start.checkpoints.folder)
     return files.newest_sound(start.checkpoints.resume)
-
-
-def _elsewhere(path: Path, folder: Path) -> bool:
-    """Say whether a path leads out of the folder, or to something there that is no file."""
-    return not path.resolve().is_relative_to(folder.resolve()) or (path.exists() and not path.is_file())
 
 
 def _die(death: Died, errors: str) -> NoReturn:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,14 @@ def read(saved: Saved) -> bytes | None:
     except OSError:
         return None
     return data if hashlib.sha256(data).hexdigest() == saved.sha256 else None
+
+
+def lies_in(folder: Path, path: Path) -> bool:
+    """Say whether a path leads to a file in the folder. Raise OSError, or RuntimeError for a loop of links, if to nothing.
+
+    One look tells, for whoever wrote the file may remove it between two.
+    """
+    return path.resolve().is_relative_to(folder.resolve()) and stat.S_ISREG(path.stat().st_mode)
 
 
 def seal(path: Path, step: int) -> Saved:

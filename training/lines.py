@@ -103,7 +103,7 @@ def _measurement(message: Mapping[str, Any]) -> Measurement:
 
 def _finished(message: Mapping[str, Any]) -> Finished:
     path, step = message["checkpoint"], _step(message, "checkpoint")
-    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path or not _is_text(path):
         raise Malformed(f"checkpoint of step {step}: it must be an absolute path, got {json.dumps(path)[:80]}")
     return Finished(Path(path), step)
 
@@ -122,6 +122,11 @@ def _step(message: Mapping[str, Any], kind: str) -> int:
     if type(step) is not int or not 0 <= step < _STEP_LIMIT:
         raise Malformed(f"{kind}: step must be a whole number from 0, got {json.dumps(step)[:40]}")
     return step
+
+
+def _is_text(text: str) -> bool:
+    """Say whether it has no lone surrogate, which stands for what is no text: no database would store it."""
+    return all(unicodedata.category(each) != "Cs" for each in text)
 
 
 def _double(value: float) -> float:

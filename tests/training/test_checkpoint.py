@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there, never used if they are not what was written, and few."""
 
+import contextlib
 import errno
 import io
 import os
@@ -113,6 +114,26 @@ def test_nothing_that_runs_code_is_loaded_however_sound(tmp_path: Path, capsys: 
 def test_a_sound_file_that_is_no_checkpoint_is_passed_over(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "1-3-1.pt"
     assert checkpoint.read(Saved(path, files.write(path, data), 3)) is None
+
+
+@pytest.mark.parametrize("lost_after", [1, 2, 3])
+def test_what_is_removed_between_two_looks_is_gone_and_not_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost_after: int
+) -> None:
+    path, look, looks = tmp_path / "1-3.pt", Path.stat, 0
+    path.write_text("x")
+
+    def look_and_lose(of: Path, **more: Any) -> os.stat_result:
+        nonlocal looks
+        found = look(of, **more)
+        looks += of == path
+        if looks == lost_after:
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "stat", look_and_lose)
+    with contextlib.suppress(FileNotFoundError):
+        assert files.lies_in(tmp_path, path)
 
 
 def test_a_full_disk_costs_a_checkpoint_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
