@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from models.session import Unavailable
 from models.states import TrialState
+from search.definition.prunings import promotes
 from search.trials.dispatch import Claim, Dispatcher, Kept, Report, Result, Verdict
 from workers.checkpoints import Shelf
 from workers.running import STALE
@@ -72,14 +73,22 @@ class Outbox:
         self._again_at = time.monotonic() + _PAUSE_SECONDS
 
     def _clear(self, ended: Sequence[tuple[Claim, Result]]) -> None:
-        """Remove the checkpoints of trials that have ended for good; of those that failed the ledger knows whether."""
+        """Remove the checkpoints of trials that have ended for good; of some only the ledger knows whether they have."""
         if self._shelf is None:
             return
+        doubtful = {claim.study_id for claim, result in ended if _may_run_again(claim, result)}
         try:
             for claim, result in ended:
-                if result.failure is None and result.target is not TrialState.QUEUED:
+                if result.target is not TrialState.QUEUED and not _may_run_again(claim, result):
                     self._shelf.clear(claim)
-            for study_id in {claim.study_id for claim, result in ended if result.failure is not None}:
+            for study_id in doubtful:
                 self._shelf.tidy_study(self._dispatcher.database, study_id)
         except (Unavailable, OSError) as error:
             log.warning("the checkpoints of trials that have ended stay for now: %s", error)
+
+
+def _may_run_again(claim: Claim, result: Result) -> bool:
+    """Say whether a trial may wait for another attempt although this result is final: it failed, or is to be promoted."""
+    if result.failure is not None:
+        return True
+    return promotes(claim.definition.pruning) and result.target in {TrialState.COMPLETED, TrialState.PRUNED}

@@ -13,9 +13,10 @@ from search.studies.service import cancel_study, delete_study
 from search.trials.dispatch import Claim, Dispatcher, Kept, Result
 from search.trials.failures import Failure
 from search.trials.resuming import Checkpoint
-from tests.support.ledger import Ledger, definition, done, opened
+from tests.support.ledger import Ledger, definition, done, opened, report
 from training.checkpoint import Keeper
 from workers.checkpoints import Shelf
+from workers.outbox import Outbox
 
 
 @pytest.fixture
@@ -142,6 +143,18 @@ def test_tidying_removes_what_a_deleted_study_left(ledger: Ledger, shelf: Shelf)
 def test_tidying_where_nothing_is_yet(ledger: Ledger, shelf: Shelf) -> None:
     shelf.tidy(ledger.database)
     assert not shelf.root.exists()
+
+
+def test_who_is_to_wait_for_promotion_keeps_its_folder_although_it_completed(ledger: Ledger, shelf: Shelf) -> None:
+    """Its word was on the way when it was told to wait; by now another worker may have gone on from its checkpoint."""
+    ledger.create(definition(trials=3, pruning={"kind": "asha", "reduction": 3, "mode": "promote"}))
+    worker = ledger.worker()
+    waits, ends = worker.claim(queue="cpu", capacity=2)
+    folders = [_write(shelf, claim).parent for claim in (waits, ends)]
+    assert worker.report([report(waits, 1, 0.2)])[0].waits
+    assert Outbox(worker, shelf).finish([(waits, done(waits)), (ends, done(ends))])
+    assert [trial.state for trial in ledger.trials(show_study(waits.study_id))] == ["queued", "completed"]
+    assert [folder.exists() for folder in folders] == [True, False]
 
 
 def test_a_cancelled_study_keeps_no_checkpoint(ledger: Ledger, shelf: Shelf) -> None:
