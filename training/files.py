@@ -36,7 +36,11 @@ def name(attempt: int, step: int, serial: int) -> str:
 
 def make_folder(folder: Path) -> None:
     """Make a folder for checkpoints, if it is not there, and see that it outlives a power cut as they do."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        # Its parent was made and, empty as it still was, removed by whoever tidies.
+        folder.mkdir(parents=True, exist_ok=True)
     sync_folder(folder.parent)
 
 

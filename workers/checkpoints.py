@@ -49,7 +49,7 @@ class Shelf:
         folder = self.place(claim)
         try:
             if make:
-                folder.mkdir(parents=True, exist_ok=True)
+                _make(folder)
         except OSError as error:
             log.warning("trial %s runs without checkpoints: %s", claim.id, error)
             return None
@@ -79,7 +79,7 @@ class Shelf:
         # Listed before the ledger is asked: a trial that begins meanwhile is not among them.
         folders = [path for path in _folders(study) if path.name.isdecimal()]
         known, live = database.read(lambda connection: _trials(connection, study_id))
-        if not known and any(time.time() - path.stat().st_mtime < _LONG_SECONDS for path in folders):
+        if not known and any(_is_young(path) for path in folders):
             return  # another service may have its checkpoints in this folder, too
         for path in folders:
             if path.name not in live:
@@ -99,6 +99,22 @@ class Shelf:
         numbers = {claim.number} if claim.leg is None else {claim.number, claim.leg.parent}
         folder = self.place(claim).parent.resolve()
         return any(path.resolve().is_relative_to(folder / str(number)) for number in numbers)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        # The study's was made and, empty as it still was, removed by another worker that tidies.
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_young(path: Path) -> bool:
+    """Say so of a folder; what another worker has removed meanwhile is not."""
+    try:
+        return time.time() - path.stat().st_mtime < _LONG_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _folders(parent: Path) -> Iterator[Path]:

@@ -165,6 +165,23 @@ def test_what_cannot_be_made_durable_is_not_said_to_be(
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_a_folder_is_made_although_its_parent_is_tidied_away_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, make = tmp_path / "study" / "7", os.mkdir
+    tidied: list[Path] = []
+
+    def make_and_tidy(path: Path, mode: int = 0o777) -> None:
+        make(path, mode)
+        if path == folder.parent and not tidied:
+            tidied.append(path)
+            path.rmdir()
+
+    monkeypatch.setattr(os, "mkdir", make_and_tidy)
+    files.make_folder(folder)
+    assert (folder.is_dir(), tidied) == (True, [folder.parent])
+
+
 def test_a_folder_that_cannot_be_made_fails_no_trial(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     keeper = Keeper(tmp_path / "file" / "trial", attempt=1)

@@ -1,9 +1,10 @@
 """Where checkpoints lie: what a trial is offered, what is refused, and what is removed when."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from search.trials.failures import Failure
 from search.trials.resuming import Checkpoint
 from tests.support.ledger import Ledger, definition, done, opened, report
 from training.checkpoint import Keeper
+from workers import checkpoints
 from workers.checkpoints import Shelf
 from workers.outbox import Outbox
 
@@ -55,6 +57,24 @@ def test_a_fresh_trial_is_offered_an_empty_folder(ledger: Ledger, shelf: Shelf) 
     assert shelf.offer(claim) == {"folder": str(shelf.place(claim)), "seconds": 30.0, "resume": []}
     assert shelf.place(claim).is_dir()
     assert shelf.place(claim) == shelf.root / show_study(claim.study_id) / "0"
+
+
+def test_a_folder_is_offered_although_its_study_was_tidied_away_meanwhile(
+    ledger: Ledger, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (claim,) = _claims(ledger)
+    study, make = shelf.place(claim).parent, os.mkdir
+    tidied: list[Path] = []
+
+    def make_and_tidy(path: Path, mode: int = 0o777) -> None:
+        make(path, mode)
+        if path == study and not tidied:
+            tidied.append(path)
+            path.rmdir()
+
+    monkeypatch.setattr(os, "mkdir", make_and_tidy)
+    assert shelf.offer(claim) is not None
+    assert (shelf.place(claim).is_dir(), tidied) == (True, [study])
 
 
 def test_for_a_trial_of_a_lane_the_folder_waits_for_the_first_checkpoint(ledger: Ledger, shelf: Shelf) -> None:
@@ -138,6 +158,30 @@ def test_tidying_removes_what_a_deleted_study_left(ledger: Ledger, shelf: Shelf)
     os.utime(shelf.place(claim), (0, 0))
     shelf.tidy(ledger.database)
     assert list(shelf.root.iterdir()) == []
+
+
+def test_tidying_goes_on_where_another_worker_tidies_too(
+    ledger: Ledger, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [shelf.root / show_study(study) / "0" for study in (1, 2)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    look = checkpoints._trials
+
+    def look_late(*given: Any) -> tuple[bool, set[str]]:
+        folders[0].rmdir()
+        monkeypatch.setattr(checkpoints, "_trials", look)
+        return look(*given)
+
+    monkeypatch.setattr(checkpoints, "_trials", look_late)
+    monkeypatch.setattr(checkpoints, "_folders", _sorted(checkpoints._folders))
+    shelf.tidy(ledger.database)
+    assert list(shelf.root.iterdir()) == []
+
+
+def _sorted(folders: Callable[[Path], Iterable[Path]]) -> Callable[[Path], list[Path]]:
+    return lambda parent: sorted(folders(parent))
 
 
 def test_tidying_where_nothing_is_yet(ledger: Ledger, shelf: Shelf) -> None:
