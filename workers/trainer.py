@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.protocol import Message, decode, encode
+from workers.descent import descendants
 from workers.tether import tethered
 
 # The modules that are trainers: of our recipes, and of commands that users have registered.
@@ -146,8 +147,13 @@ class Trainer:
 
     def kill(self) -> None:
         """End the process and all it started, at once."""
+        # A command may start some in sessions of their own, as launchers do, and these are in nobody's group.
+        started = descendants(self.pid) if self.alive else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        for process in started:
+            with contextlib.suppress(OSError):  # it has ended, or is not ours to kill
+                os.kill(process, signal.SIGKILL)
         self._process.wait()
         self._socket.close()
 

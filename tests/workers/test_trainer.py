@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.trainer import MOST_SHARED, MOST_TRIALS, Trainer, TrainerDied, environment
+from tests.support.crew import alive
+from tests.support.deployment import wait_for
+from workers.trainer import COMMANDS, MOST_SHARED, MOST_TRIALS, Trainer, TrainerDied, environment
 
 SECRETS = {
     "TUNEUP_DATABASE_URL": "postgresql://u:hunter2@db/x",
@@ -75,6 +78,26 @@ def test_a_trainer_that_exits_died(trainer: Trainer) -> None:
 def test_kill_ends_the_process_at_once(trainer: Trainer) -> None:
     trainer.kill()
     assert not psutil.pid_exists(trainer.pid)
+
+
+def test_kill_ends_what_a_command_started_in_a_session_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import json, subprocess, sys, time\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "child = subprocess.Popen(sleep, start_new_session=True)\n"
+        "print(json.dumps({'step': child.pid, 'values': {'loss': 1.0}}), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    trainer = Trainer(COMMANDS)
+    try:
+        assert trainer.wait_ready(give_up=lambda: False)
+        goal = {"command": [sys.executable, "train.py"], "folder": str(tmp_path)}
+        trainer.send({"type": "start", "trial": "a-1", "objective": goal, "params": {}, "seed": 1})
+        (said,) = trainer.receive(timeout=60)
+        child = psutil.Process(said["step"])
+    finally:
+        trainer.kill()
+    wait_for(lambda: not alive(child), seconds=60, what="the child's end")
 
 
 def test_nothing_said_is_no_death(trainer: Trainer) -> None:
