@@ -61,9 +61,13 @@ class Shelf:
         inside = found.is_relative_to(self.place(claim).resolve())
         return str(found.relative_to(self.root.resolve())) if inside else None
 
+    def holds(self, claim: Claim) -> bool:
+        """Say whether a trial has a folder: many end before they need one."""
+        return self.place(claim).exists()
+
     def clear(self, claim: Claim) -> None:
         """Remove the folder of a trial that has ended for good, if there is one; of a possible parent it stays."""
-        if claim.leg is None and self.place(claim).exists():
+        if claim.leg is None and self.holds(claim):
             shutil.rmtree(self.place(claim), ignore_errors=True)
 
     def tidy(self, database: Database) -> None:

@@ -76,12 +76,12 @@ class Outbox:
         """Remove the checkpoints of trials that have ended for good; of some only the ledger knows whether they have."""
         if self._shelf is None:
             return
-        doubtful = {claim.study_id for claim, result in ended if _may_run_again(claim, result)}
+        kept = [(claim, result) for claim, result in ended if self._shelf.holds(claim)]
         try:
-            for claim, result in ended:
+            for claim, result in kept:
                 if result.target is not TrialState.QUEUED and not _may_run_again(claim, result):
                     self._shelf.clear(claim)
-            for study_id in doubtful:
+            for study_id in {claim.study_id for claim, result in kept if _may_run_again(claim, result)}:
                 self._shelf.tidy_study(self._dispatcher.database, study_id)
         except (Unavailable, OSError) as error:
             log.warning("the checkpoints of trials that have ended stay for now: %s", error)
