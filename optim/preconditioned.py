@@ -14,8 +14,8 @@ from .torch_optimizer import RuleOptimizer
 class PreconditionedOptimizer(RuleOptimizer):
     """Steps with momentum along gradients that `precondition` leaves. `step` needs the closure that it takes: see there.
 
-    Options of preconditioning are one for all groups; lr, momentum and weight_decay are each group's own. With the largest lr
-    `kl_clip` is kept.
+    Options of preconditioning are one for all groups; lr, momentum and weight_decay are each group's own. Where
+    a method goes by the rate itself, as for `kl_clip`, that is the largest of all groups.
     """
 
     def __init__(
@@ -59,8 +59,9 @@ class PreconditionedOptimizer(RuleOptimizer):
                 f"{self._info.name} looks at the mini-batch: call step(closure), the closure returning (loss, outputs) "
                 "without calling backward"
             )
+        self._check_stepping()
         loss = self.precondition.backward(closure, lr=max(group["lr"] for group in self.param_groups))
-        self.step_groups()  # not `step`, or whoever hooked steps would be told twice
+        self._step_groups()  # not `step`, or whoever hooked steps would be told twice
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -87,19 +87,22 @@ class RuleOptimizer(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step; `closure`, if given, computes the gradients first and its value is returned."""
-        if self._evaluating:
-            raise RuntimeError(
-                "inside evaluation() no step is taken: it would be lost with the parameters put in place"
-            )
+        self._check_stepping()
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self.step_groups()
+        self._step_groups()
         return loss
 
+    def _check_stepping(self) -> None:
+        if self._evaluating:
+            raise RuntimeError(
+                "inside evaluation() no step is taken: it would be lost with the parameters put in place"
+            )
+
     @torch.no_grad()
-    def step_groups(self) -> None:
+    def _step_groups(self) -> None:
         """Step along the gradients that there are, unseen by hooks: what `step` does once closures are called."""
         for group in self.param_groups:
             self._step_group(group)

@@ -177,7 +177,7 @@ class Run:
         """Say of a command that named checkpoints, of which not one could be kept, which was the first."""
         if self._kept or self._missing is None:
             return None
-        return f"no checkpoint was kept; the first that was named could not be read: {self._missing}"[
+        return f"this attempt kept no checkpoint; the first that was named could not be read: {self._missing}"[
             :REASON_CHARACTERS
         ]
 

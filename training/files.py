@@ -34,13 +34,18 @@ def name(attempt: int, step: int, serial: int) -> str:
     return f"{attempt}-{step}-{serial}{_SUFFIX}"
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for checkpoints, if it is not there, and see that it outlives a power cut as they do."""
+def have_folder(folder: Path) -> None:
+    """Make a folder for checkpoints, if it is not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError:
         # Its parent was made and, empty as it still was, removed by whoever tidies.
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for checkpoints, if it is not there, and see that it outlives a power cut as they do."""
+    have_folder(folder)
     sync_folder(folder.parent)
 
 

@@ -104,7 +104,9 @@ def _measurement(message: Mapping[str, Any]) -> Measurement:
 def _finished(message: Mapping[str, Any]) -> Finished:
     path, step = message["checkpoint"], _step(message, "checkpoint")
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path or not _is_text(path):
-        raise Malformed(f"checkpoint of step {step}: it must be an absolute path, got {json.dumps(path)[:80]}")
+        raise Malformed(
+            f"checkpoint of step {step}: it must be an absolute path in plain text, got {json.dumps(path)[:80]}"
+        )
     return Finished(Path(path), step)
 
 

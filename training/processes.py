@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -49,7 +49,7 @@ def adopt_orphans() -> None:
 def end_children() -> None:
     """Kill every child of this process and wait for it, those too that are adopted meanwhile; on Linux only."""
     stubborn: set[int] = set()
-    while left := set(_children()) - stubborn:
+    while left := set(_children("self")) - stubborn:
         for child in left:
             try:
                 os.kill(child, signal.SIGKILL)
@@ -58,7 +58,19 @@ def end_children() -> None:
                 stubborn.add(child)
 
 
-def _children() -> Iterator[int]:
-    for thread in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            yield from map(int, thread.read_text().split())
+def descendants(process: int) -> list[int]:
+    """Return the ids of what a process has started, what that has started, and so on, in any session; on Linux only."""
+    found = [process]
+    for each in found:
+        found += [child for child in _children(each) if child not in found]
+    return found[1:]
+
+
+def _children(process: int | str) -> list[int]:
+    """Return the children of a process, fewer where it ends while it is looked at."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+    return found

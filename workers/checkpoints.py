@@ -21,6 +21,7 @@ from models.states import FINAL_TRIAL_STATES, TrialState
 from models.studies import count_states
 from models.trials import list_trials
 from search.trials.dispatch import Claim
+from training import files
 
 log = logging.getLogger("tuneup.checkpoints")
 
@@ -49,7 +50,7 @@ class Shelf:
         folder = self.place(claim)
         try:
             if make:
-                _make(folder)
+                files.have_folder(folder)
         except OSError as error:
             log.warning("trial %s runs without checkpoints: %s", claim.id, error)
             return None
@@ -103,14 +104,6 @@ class Shelf:
         numbers = {claim.number} if claim.leg is None else {claim.number, claim.leg.parent}
         folder = self.place(claim).parent.resolve()
         return any(path.resolve().is_relative_to(folder / str(number)) for number in numbers)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError:
-        # The study's was made and, empty as it still was, removed by another worker that tidies.
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _is_young(path: Path) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from models.session import Unavailable
 from models.states import TrialState
-from search.definition.prunings import promotes
 from search.trials.dispatch import Claim, Dispatcher, Kept, Report, Result, Verdict
+from search.trials.waiting import may_wait
 from workers.checkpoints import Shelf
 from workers.running import STALE
 
@@ -76,12 +76,16 @@ class Outbox:
         """Remove the checkpoints of trials that have ended for good; of some only the ledger knows whether they have."""
         if self._shelf is None:
             return
-        kept = [(claim, result) for claim, result in ended if self._shelf.holds(claim)]
         try:
-            for claim, result in kept:
-                if result.target is not TrialState.QUEUED and not _may_run_again(claim, result):
+            final = [
+                (claim, _may_run_again(claim, result))
+                for claim, result in ended
+                if result.target is not TrialState.QUEUED and self._shelf.holds(claim)
+            ]
+            for claim, again in final:
+                if not again:
                     self._shelf.clear(claim)
-            for study_id in {claim.study_id for claim, result in kept if _may_run_again(claim, result)}:
+            for study_id in {claim.study_id for claim, again in final if again}:
                 self._shelf.tidy_study(self._dispatcher.database, study_id)
         except (Unavailable, OSError) as error:
             log.warning("the checkpoints of trials that have ended stay for now: %s", error)
@@ -89,6 +93,4 @@ class Outbox:
 
 def _may_run_again(claim: Claim, result: Result) -> bool:
     """Say whether a trial may wait for another attempt although this result is final: it failed, or is to be promoted."""
-    if result.failure is not None:
-        return True
-    return promotes(claim.definition.pruning) and result.target in {TrialState.COMPLETED, TrialState.PRUNED}
+    return result.failure is not None or may_wait(claim.definition.pruning, result.target)

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.processes import descendants
 from training.protocol import Message, decode, encode
-from workers.descent import descendants
 from workers.tether import tethered
 
 # The modules that are trainers: of our recipes, and of commands that users have registered.
@@ -147,15 +147,19 @@ class Trainer:
 
     def kill(self) -> None:
         """End the process and all it started, at once."""
+        self._signal(signal.SIGSTOP)  # so that nothing is started while we look
         # A command may start some in sessions of their own, as launchers do, and these are in nobody's group.
         started = descendants(self.pid) if self.alive else []
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         for process in started:
             with contextlib.suppress(OSError):  # it has ended, or is not ours to kill
                 os.kill(process, signal.SIGKILL)
         self._process.wait()
         self._socket.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
 
 def environment(source: Mapping[str, str], *, threads: int = 1) -> dict[str, str]:

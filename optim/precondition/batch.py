@@ -209,13 +209,15 @@ class Batch:
 
     def _exact(self) -> list[list[Tensor]]:
         outputs = self._outputs().detach()
-        rows = outputs.shape[self._members + 1 : -1].numel()
+        vectors = self._criterion.exact(outputs)
+        lead, examples = outputs.shape[self._members : -1], self.weights.shape[-1]
+        # Rows may also be one axis, (n rows, k), as for torch's losses.
+        rows = lead.numel() // examples if lead.numel() % examples == 0 else lead.numel()
         if rows == 1:
-            return [self._back(vector) for vector in self._criterion.exact(outputs)]
+            return [self._back(vector) for vector in vectors]
         # Rows of an example are of losses of their own: together their slopes would be multiplied with each other's.
-        single = torch.eye(rows, dtype=outputs.dtype, device=outputs.device)
-        single = single.reshape(rows, *outputs.shape[self._members + 1 : -1], 1)
-        return [self._back(vector * row) for vector in self._criterion.exact(outputs) for row in single]
+        turn = (torch.arange(lead.numel(), device=outputs.device) % rows).reshape(*lead, 1)
+        return [self._back(vector * (turn == row)) for vector in vectors for row in range(rows)]
 
     def _back(self, vector: Tensor) -> list[Tensor]:
         """Propagate a vector of the outputs back. Rows that are more than examples share an example's part of the mean."""

@@ -41,7 +41,6 @@ from .saved import as_saved, check_saved, check_shapes, layers_in, merged, shape
 # A closure gives the loss, or the loss and the outputs (n, ..., k) that it is of.
 Closure: TypeAlias = Callable[[], Tensor | tuple[Tensor, Tensor]]
 REDUCTIONS = ("mean", "sum")
-_PAIR = 2
 # Of the rule that steps, which is another's affair here.
 STEPPING = frozenset({"lr", "momentum", "weight_decay"})
 
@@ -107,7 +106,7 @@ class Preconditioner:
         return {**vars(self), "_link": None}  # made of functions, which are not to be written
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({"_frozen": {}, **state})
         if self._state is not None and self.layers is not None:
             self._link = METHODS[self.method].link(self.layers)
 
@@ -175,14 +174,16 @@ class Preconditioner:
         asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
         # Of what layers are given the number of examples is known, too, of which a mean has no need.
         taped = LAYERS in asked or self._reduction == "sum"
+        if taped:  # a walk through a model takes longer than a look at its parameters
+            self._check_added()
         drawn = generators(params) if taped else {}
         first = self._run(closure, params, taped=taped)
+        weights = _even(_examples(first), first.loss.device)
         if self.layers is None:
             self.layers = known(self.method, [call.layer for call in once(first.calls)])
         if not self._told:
             self._told = True
             self._tell()
-        weights = _even(_examples(first), first.loss.device)
 
         def again(moved: Sequence[Tensor]) -> Pass:
             with drawing_again(drawn):
@@ -201,6 +202,16 @@ class Preconditioner:
                 f"{(frozen or thawed)[0]} {said}: make a preconditioner anew for what is trained from here on"
             )
 
+    def _check_added(self) -> None:
+        """Raise ValueError if the model has parameters that it had not at the beginning."""
+        known = {id(param) for param in (*self._named.values(), *self._frozen.values())}
+        model = self._model
+        added = [] if model is None else [name for name, each in model.named_parameters() if id(each) not in known]
+        if added:
+            raise ValueError(
+                f"{added[0]} was not there at the beginning: make a preconditioner anew for what is trained from here on"
+            )
+
     def _tell(self) -> None:
         """Warn of parameters that are left to the plain gradient."""
         if said := notice(self.method, self.plain):
@@ -210,15 +221,16 @@ class Preconditioner:
         """Run the closure; the pass has the mean loss, whatever the closure gives, and calls of layers where `taped`."""
         with torch.enable_grad(), Tape(params) if taped else nullcontext() as tape:
             found = closure()
-        loss, outputs = found if isinstance(found, tuple) and len(found) == _PAIR else (found, None)
+        loss, outputs = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             raise ValueError(
                 "the closure must return the loss, one number that depends on the parameters, or (loss, outputs), without "
                 "calling backward"
             )
-        if outputs is not None and not isinstance(outputs, Tensor):
+        if outputs is not None and not (isinstance(outputs, Tensor) and outputs.ndim):
+            what = "single number" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(
-                f"the closure returned as outputs a {type(outputs).__name__}: return of it the tensor that the loss is made of"
+                f"the closure returned a {what} as outputs: return the tensor (n, ..., k) that the loss is made of"
             )
         given = Pass(loss, outputs, tape.calls if tape else [])
         return given if self._reduction == "mean" else replace(given, loss=loss / self._terms(given))

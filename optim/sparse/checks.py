@@ -34,7 +34,7 @@ def check_rows(rows: Tensor, what: str, *, features: int | None = None) -> None:
             "use .float().cpu().contiguous()"
         )
     if rows.requires_grad:
-        raise ValueError(f"{what}s are moved in place, and must not require gradients: use .detach()")
+        raise ValueError(f"{what}s must not require gradients, since nothing is differentiated here: use .detach()")
     check_finite(rows, what)
 
 

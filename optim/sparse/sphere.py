@@ -36,14 +36,13 @@ class Sphere:
         away = inputs - self.center
         # In float32 squares of very large or small numbers would be infinite or 0.
         lengths = away.double().norm(dim=1)
+        beyond = lengths.to(inputs.dtype) == math.inf
+        if beyond.any():
+            raise ValueError(f"{named(beyond)} too far out for {inputs.dtype}: scale the data")
         nowhere = self._nowhere(away, lengths)
         if nowhere.any():
             what = "equal to the mean" if self.center.any() else "zero"
             raise ValueError(f"{named(nowhere)} {what}, and cannot lie on the unit sphere: leave out these examples")
-        if (lengths.to(inputs.dtype) == math.inf).any():
-            raise ValueError(
-                f"{named(lengths.to(inputs.dtype) == math.inf)} too far out for {inputs.dtype}: scale the data"
-            )
         lengths = lengths.to(inputs.dtype)
         return away / lengths.unsqueeze(1), lengths
 

@@ -14,11 +14,16 @@ from models.session import Connection
 from models.states import AttemptState, TrialState
 from models.waiting import Wait
 from search.definition.parse import StudyDefinition
-from search.definition.prunings import promotes
+from search.definition.prunings import Pruning, promotes
 from search.pruners.table import keep
 from search.scoring import chosen, score
 
 _MAY_WAIT = frozenset({TrialState.COMPLETED, TrialState.PRUNED, TrialState.QUEUED})
+
+
+def may_wait(pruning: Pruning | None, target: TrialState) -> bool:
+    """Say whether a trial of whom its holder says this may have been told to wait, which then counts."""
+    return promotes(pruning) and target in _MAY_WAIT
 
 
 def settle(
@@ -36,7 +41,7 @@ def settle(
     waits = waiting.waits_of(connection, study_id, [number for _, number, _ in held.values()])
     return [
         _settled(connection, study_id, definition, ending, waits[ending.number])
-        if ending.token in held and ending.number in waits and ending.target in _MAY_WAIT
+        if ending.token in held and ending.number in waits and may_wait(pruning, ending.target)
         else ending
         for ending in endings
     ]

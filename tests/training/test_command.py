@@ -426,7 +426,7 @@ def test_one_that_never_had_a_checkpoint_says_so(
     program = MEASURE + f"os.symlink({loop!r}, {loop!r}); say(checkpoint={str(wrong)!r}, step=1)"
     done = run(adaptor, objective(program), checkpoints={"folder": str(wrong.parent), "seconds": 30, "resume": []})[-1]
     assert done["outcome"] == "completed"
-    said = f"no checkpoint was kept; the first that was named could not be read: {wrong}"
+    said = f"this attempt kept no checkpoint; the first that was named could not be read: {wrong}"
     assert done["reason"] == said[:REASON_CHARACTERS]
 
 

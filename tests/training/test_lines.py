@@ -65,10 +65,19 @@ def test_what_is_log(line: bytes) -> None:
         (b'{"step": 1, "values": {"loss": true}}', "loss must be a number, got true"),
         (b'{"step": 1, "values": {"loss": null}}', "loss must be a number, got null"),
         (b'{"checkpoint": "/x"}', "checkpoint: step is missing"),
-        (b'{"checkpoint": "x.pt", "step": 1}', 'checkpoint of step 1: it must be an absolute path, got "x.pt"'),
-        (b'{"checkpoint": 5, "step": 1}', "checkpoint of step 1: it must be an absolute path, got 5"),
-        (b'{"checkpoint": "/\\ud800", "step": 1}', 'checkpoint of step 1: it must be an absolute path, got "/\\ud800"'),
-        (b'{"checkpoint": "/\\udcff", "step": 1}', 'checkpoint of step 1: it must be an absolute path, got "/\\udcff"'),
+        (
+            b'{"checkpoint": "x.pt", "step": 1}',
+            'checkpoint of step 1: it must be an absolute path in plain text, got "x.pt"',
+        ),
+        (b'{"checkpoint": 5, "step": 1}', "checkpoint of step 1: it must be an absolute path in plain text, got 5"),
+        (
+            b'{"checkpoint": "/\\ud800", "step": 1}',
+            'checkpoint of step 1: it must be an absolute path in plain text, got "/\\ud800"',
+        ),
+        (
+            b'{"checkpoint": "/\\udcff", "step": 1}',
+            'checkpoint of step 1: it must be an absolute path in plain text, got "/\\udcff"',
+        ),
         (b'{"outcome": "pruned"}', 'outcome must be one of completed, diverged, failed, got "pruned"'),
         (b'{"outcome": ["failed"]}', "outcome must be one of completed, diverged, failed"),
     ],

@@ -1,5 +1,6 @@
 """Where checkpoints lie: what a trial is offered, what is refused, and what is removed when."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -243,3 +244,16 @@ def test_possible_parents_keep_their_folders_until_the_study_has_ended(ledger: L
     ledger.act(cancel_study, study)
     shelf.tidy(ledger.database)
     assert not any(shelf.place(claim).exists() for claim in claims)
+
+
+def test_results_are_in_the_ledger_where_the_folder_cannot_be_looked_at(
+    ledger: Ledger, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, (claim,) = _claims(ledger)
+
+    def stale(_: Path) -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "exists", stale)
+    assert Outbox(worker, shelf).finish([(claim, done(claim))])
+    assert ledger.trials(show_study(claim.study_id))[0].state == "completed"

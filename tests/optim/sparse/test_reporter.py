@@ -202,7 +202,7 @@ def test_other_shapes_and_types_are_refused() -> None:
     refused("neurons must be float32, contiguous and on the CPU", weights=whole.double())
     refused("inputs must be float32, contiguous and on the CPU", inputs=whole.T.contiguous().T)
     refused("each of 20 neurons needs its signs, got 7", signs=torch.ones(7, 1))
-    refused("neurons are moved in place, and must not require gradients", weights=whole.clone().requires_grad_())
+    refused("neurons must not require gradients", weights=whole.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(("back_end", "needed"), [("lists", "margin lists"), ("correlation_tree", "correlation trees")])

@@ -69,6 +69,13 @@ def test_large_numbers_have_a_mean() -> None:
     assert (sphere.project(inputs)[0].norm(dim=1) - 1.0).abs().max() < 1e-6
 
 
+def test_one_beyond_the_numbers_is_named_and_not_all_the_others() -> None:
+    inputs = torch.zeros(3, 2)
+    inputs[0], inputs[1], inputs[2] = 3e38, -3e38, -3e38
+    with pytest.raises(ValueError, match=r"^input 0 is too far out for torch\.float32"):
+        Sphere.of(inputs, centered=True).project(inputs)
+
+
 def test_one_input_far_out_makes_no_zeros_of_the_others() -> None:
     inputs = raw(0)
     inputs[3] *= 1e9
