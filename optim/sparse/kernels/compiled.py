@@ -19,9 +19,9 @@ Floats = NDArray[np.float32]
 Neurons = NDArray[np.int32]
 Counts = NDArray[np.int64]
 
-# Where all rows together are more numbers than a processor's last cache holds, and at least so many examples share them,
-# they are worked on so many numbers at a time.
-LARGE, MANY, CACHED = 2**23, 64, 2**17
+# Where all rows together are more numbers than a core's part of the last cache holds, and at least so many examples share
+# them, they are worked on so many numbers at a time.
+LARGE, MANY, CACHED = 2**21, 32, 2**17
 
 
 @compiled
