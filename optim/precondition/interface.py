@@ -106,7 +106,7 @@ class Preconditioner:
         return {**vars(self), "_link": None}  # made of functions, which are not to be written
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({"_frozen": {}, **state})
+        vars(self).update(state)
         if self._state is not None and self.layers is not None:
             self._link = METHODS[self.method].link(self.layers)
 
@@ -174,9 +174,10 @@ class Preconditioner:
         asked = (LAYERS,) if self._link is None else self._link.asks(self._state, hyper)
         # Of what layers are given the number of examples is known, too, of which a mean has no need.
         taped = LAYERS in asked or self._reduction == "sum"
-        if taped:  # a walk through a model takes longer than a look at its parameters
+        drawn: dict[torch.device, Tensor] = {}
+        if taped:  # steps that look again begin so; a walk through the model takes too long for the others
             self._check_added()
-        drawn = generators(params) if taped else {}
+            drawn = generators(params)
         first = self._run(closure, params, taped=taped)
         weights = _even(_examples(first), first.loss.device)
         if self.layers is None:

@@ -20,6 +20,7 @@ from tests.support.crew import SECRET, Start, alive, announce, attempts, crew, r
 from tests.support.deployment import embedded, wait_for
 from tests.support.ledger import Ledger, definition
 from tests.support.sources import ROOT
+from tuneup import Study
 from tuneup.errors import BadStudy
 
 EXAMPLE = ROOT / "examples" / "command"
@@ -236,6 +237,13 @@ def test_trainer_and_command_know_no_secret_and_end_when_the_study_is_cancelled(
     wait_for(lambda: not any(alive(member) for member in family), seconds=10, what="trainer and command gone")
 
 
+def ended_well(study: Study) -> None:
+    """Some trials have completed, and none has failed; if one has, its reason is shown."""
+    ends = {(trial["state"], trial["reason"]) for trial in study.trials()}
+    assert "completed" in {state for state, _ in ends}
+    assert [end for end in ends if end[0] not in ("completed", "pruned", "diverged")] == []
+
+
 def test_the_example_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEUP_OBJECTIVES", str(register(tmp_path)))
     raw = yaml.safe_load((EXAMPLE / "study.yaml").read_text())
@@ -251,9 +259,7 @@ def test_the_example_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: pytest.
         study = service.client.create_study(raw).wait(timeout=120)
         assert study.state == "completed"
         assert study.best()["values"]["loss"] < 0.1
-        ends = {(trial["state"], trial["reason"]) for trial in study.trials()}
-        assert "completed" in {state for state, _ in ends}
-        assert [end for end in ends if end[0] not in ("completed", "pruned", "diverged")] == []
+        ended_well(study)
 
 
 def test_a_network_of_users_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,9 +278,7 @@ def test_a_network_of_users_is_tuned_by_a_newcomer(tmp_path: Path, monkeypatch: 
         study = service.client.create_study(raw).wait(timeout=120)
         assert study.state == "completed"
         assert study.best()["values"]["val_accuracy"] > 0.8
-        ends = {(trial["state"], trial["reason"]) for trial in study.trials()}
-        assert "completed" in {state for state, _ in ends}
-        assert [end for end in ends if end[0] not in ("completed", "pruned", "diverged")] == []
+        ended_well(study)
         wrong = {**raw["objective"], "network": {**raw["objective"]["network"], "options": {"depth": 3}}}
         broken = service.client.create_study({**raw, "objective": wrong, "budget": {"trials": 1}}).wait(timeout=60)
         (trial,) = broken.trials()

@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 MLP = {"kind": "mlp", "hidden": [8]}
 CNN = {"kind": "cnn", "channels": [4]}
 MATRIX = {"muon", "soap", "kbfgs"}
-# Conjugate gradients make more of rounding with each iteration, and so does a division by curvatures near zero.
-LOOSE = MATRIX | {"hessian_free", "newton"}
+# Conjugate gradients make more of rounding with each iteration.
+LOOSE = MATRIX | {"hessian_free"}
 EPOCHS = 3
 
 
@@ -150,6 +150,9 @@ MANY = 16
 # Rates at which rounding stays small over so many steps. Prodigy sets its own by what it measures, and at its default of
 # 1 that blows rounding up to 3e-10; K-BFGS makes its matrices of its steps, and at a rate of 0.006 that does so to 1e-4.
 CALM = {"prodigy": 0.5, "kbfgs": 0.001}
+# Newton's method divides by curvature and damping together, which at a damping of 1 may come near zero: rounding grows to
+# 3e-10 on the CNN then.
+STEADY: dict[str, dict[str, Any]] = {"muon": {"bfloat16": False}, "newton": {"damping": 10.0}}
 
 
 @pytest.mark.slow
@@ -158,7 +161,7 @@ CALM = {"prodigy": 0.5, "kbfgs": 0.001}
 @pytest.mark.parametrize("optimizer", sorted(catalog.OPTIMIZERS))
 def test_two_hundred_steps_among_sixteen_equal_the_run_alone(optimizer: str, spec: dict[str, Any]) -> None:
     """Others finish, diverge and are replaced around those that are watched, with batches of other sizes."""
-    exact = {"bfloat16": False} if optimizer == "muon" else {}
+    exact = STEADY.get(optimizer, {})
     low = CALM.get(optimizer, rate(optimizer))
     watched = [
         plan(optimizer, epochs=STEPS // 5, lr=low, **exact),
